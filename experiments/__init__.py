@@ -1,0 +1,1 @@
+"""Runnable scripts that choose numbers: `python -m experiments` lists them."""

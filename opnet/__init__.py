@@ -1,0 +1,45 @@
+"""opnet: neural networks whose every gradient is written by hand, and proven."""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .activations import Logistic
+    from .data import make_moons, split
+    from .errors import CheckpointError, NonFiniteError
+    from .linear import Linear
+    from .losses import BinaryCrossEntropyLoss
+    from .metrics import accuracy
+    from .models import Model_MLP_L2, load
+    from .op import Op, Sequential
+    from .optimizers import BatchGD, Optimizer
+
+_ROOMS = {
+    "BatchGD": "optimizers",
+    "BinaryCrossEntropyLoss": "losses",
+    "CheckpointError": "errors",
+    "Linear": "linear",
+    "Logistic": "activations",
+    "Model_MLP_L2": "models",
+    "NonFiniteError": "errors",
+    "Op": "op",
+    "Optimizer": "optimizers",
+    "Sequential": "op",
+    "accuracy": "metrics",
+    "load": "models",
+    "make_moons": "data",
+    "split": "data",
+}
+__all__ = list(_ROOMS)
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _ROOMS:
+        raise AttributeError(f"module 'opnet' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f".{_ROOMS[name]}", "opnet"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,152 @@
+"""The only file that writes or reads parameters: `<layer>.pdparams`, one dict of tensors a layer.
+
+Gives and takes tensors by layer name; knows no class. Every error is a CheckpointError that names
+the file.
+"""
+
+import io
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .errors import CheckpointError, NonFiniteError
+from .tensors import described
+from .walk import dict_of, named_ops
+
+Layers = dict[str, dict[str, Tensor]]
+SUFFIX = ".pdparams"
+WAY_OUT = "choose another directory or empty this one"
+
+
+def layers_of(model: Any) -> Layers:
+    """{layer name: {key: tensor}} of params and buffers; the tensors are the model's own."""
+    ops = named_ops(model).items()
+    layers = {name: dict_of(op, "params") | dict_of(op, "buffers") for name, op in ops}
+    return {name: tensors for name, tensors in layers.items() if tensors}
+
+
+def prepare(directory: str | Path, model: Any) -> Path:
+    """Make `directory`, parents too; refuse it when it holds layers that are not this model's."""
+    directory, layers = Path(directory), layers_of(model)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CheckpointError(f"{directory}: cannot be made: {error.strerror}") from error
+    if not os.access(directory, os.W_OK | os.X_OK):
+        raise CheckpointError(f"{directory}: cannot be written to")
+    there = {path.stem for path in directory.glob(f"*{SUFFIX}")}
+    if strangers := sorted(there - layers.keys()):
+        raise CheckpointError(
+            f"{directory}: holds {strangers[0]}{SUFFIX}, which this model has not; {WAY_OUT}"
+        )
+    known = {name: tensors for name, tensors in layers.items() if name in there}
+    if faults := _faults(known, read(directory, known)):
+        raise CheckpointError(f"{directory}: holds another model: {faults}; {WAY_OUT}")
+    return directory
+
+
+def save(directory: str | Path, layers: Layers) -> list[Path]:
+    """Write one file a layer, each in place of the old one only when whole. Returns the paths.
+
+    NonFiniteError, and nothing written, when a value is nan or infinite.
+    """
+    directory = Path(directory)
+    if bad := _non_finite(layers):
+        raise NonFiniteError(f"{directory}: {bad}; nothing was written")
+    return [_write(directory / f"{name}{SUFFIX}", tensors) for name, tensors in layers.items()]
+
+
+def read(directory: str | Path, names: Iterable[str]) -> Layers:
+    """The tensors of the named layers, on the CPU. Runs no code that a file may hold."""
+    directory = Path(directory)
+    if not directory.is_dir():
+        raise CheckpointError(f"{directory}: no such directory")
+    layers, faults = {}, []
+    for name in names:
+        try:
+            layers[name] = _read(directory / f"{name}{SUFFIX}")
+        except CheckpointError as error:
+            faults.append(str(error))
+    if faults:
+        raise CheckpointError("; ".join(faults))
+    return layers
+
+
+def load(directory: str | Path, model: Any) -> None:
+    """Copy the files into the model's own tensors: all, or none when one is missing or unfit."""
+    wanted = layers_of(model)
+    layers = read(directory, wanted)
+    if faults := _faults(wanted, layers) or _non_finite(layers):
+        raise CheckpointError(f"{directory}: {faults}")
+    with torch.no_grad():
+        for name, tensors in wanted.items():
+            for key, tensor in tensors.items():
+                tensor.copy_(layers[name][key])
+
+
+def _write(path: Path, tensors: dict[str, Tensor]) -> Path:
+    copies = {
+        key: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for key, tensor in tensors.items()  # a view would take all that it is a view of to disk
+    }
+    stream = io.BytesIO()  # saved into a stream, the bytes do not depend on the path
+    torch.save(copies, stream)
+    new = path.with_name(path.name + ".new")
+    try:
+        with open(new, "wb") as file:
+            file.write(stream.getbuffer())
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(new, path)
+    except OSError as error:
+        new.unlink(missing_ok=True)
+        raise CheckpointError(f"{path}: cannot be written: {error.strerror}") from error
+    return path
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    if not path.exists():
+        raise CheckpointError(f"{path}: no such file")
+    if not path.is_file():
+        raise CheckpointError(f"{path}: not a regular file")
+    try:
+        tensors = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises whatever the bytes lead it to
+        why = next(iter(str(error).strip().splitlines()), type(error).__name__)[:160]
+        raise CheckpointError(f"{path}: no checkpoint that can be read safely ({why})") from error
+    if not isinstance(tensors, dict):
+        raise CheckpointError(f"{path}: holds a {type(tensors).__name__}, wanted a dict of tensors")
+    for key, tensor in tensors.items():
+        if not (isinstance(key, str) and isinstance(tensor, Tensor)):
+            raise CheckpointError(f"{path}: {key!r} is a {type(tensor).__name__}, wanted a Tensor")
+    return tensors
+
+
+def _faults(wanted: Layers, found: Layers) -> str:
+    """All that keeps `found` from fitting `wanted`, in one line; empty when it fits."""
+    faults = []
+    for name, tensors in wanted.items():
+        if tensors.keys() != found[name].keys():
+            keys = f"holds {sorted(found[name])}, model wants {sorted(tensors)}"
+            faults.append(f"{name}{SUFFIX} {keys}")
+            continue
+        for key, tensor in tensors.items():
+            came, want = described(found[name][key]), described(tensor)
+            if came != want:
+                faults.append(f"{name}{SUFFIX}: {key} is {came}, model wants {want}")
+    return "; ".join(faults)
+
+
+def _non_finite(layers: Layers) -> str:
+    """The tensors that hold nan or infinite values, in one line; empty when there are none."""
+    bad = [
+        f"{key} of {name}"
+        for name, tensors in layers.items()
+        for key, tensor in tensors.items()
+        if not tensor.isfinite().all()
+    ]
+    return f"nan or infinite values in {', '.join(bad)}" if bad else ""

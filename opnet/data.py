@@ -1,0 +1,90 @@
+"""Data sets as float32 tensors, and their split into train, dev and test rows."""
+
+import logging
+import secrets
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .errors import check_count, check_rate
+from .tensors import as_tensor, check_finite
+
+Rows = list[Tensor]  # [X, y]
+
+_log = logging.getLogger(__name__)
+
+
+def make_moons(
+    n_samples: int | tuple[int, int] = 1000,
+    shuffle: bool = True,
+    noise: float | None = None,
+    *,
+    seed: int | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Class 0 (cos t, sin t), class 1 (1 - cos t, 1/2 - sin t), t in [0, pi], plus N(0, noise^2).
+
+    X [N, 2] and y [N, 1], float32, row by row those of sklearn.datasets.make_moons with
+    `random_state=seed`. `n_samples` may be (n of class 0, n of class 1). `seed=None` draws one
+    from fresh entropy and logs it; no global random state is touched.
+    """
+    import numpy as np
+    from sklearn.datasets import make_moons as sklearn_moons
+
+    counts = n_samples if isinstance(n_samples, tuple) else (n_samples,)
+    for count in counts:
+        check_count("make_moons: n_samples", count)
+    if noise is not None:
+        noise = check_rate("make_moons: noise", noise)
+    random_state = np.random.RandomState(_seed("make_moons", seed))
+    X, y = sklearn_moons(n_samples, shuffle=shuffle, noise=noise, random_state=random_state)
+    return torch.from_numpy(X).float(), torch.from_numpy(y).float().reshape(-1, 1)
+
+
+def split(
+    X: Tensor, y: Tensor, sizes: tuple[int, ...] = (640, 160, 200), *, seed: int | None = None
+) -> tuple[Rows, ...]:
+    """Disjoint sets of rows, [X, y] each, drawn without replacement in a seeded order.
+
+    ValueError when `sizes` ask for more rows than there are, or X and y differ in length.
+    """
+    for size in sizes:
+        check_count("split: size", size)
+    if len(X) != len(y):
+        raise ValueError(f"split: X has {len(X)} rows, y has {len(y)}")
+    if sum(sizes) > len(X):
+        raise ValueError(f"split: sizes {sizes} need {sum(sizes)} rows, X has {len(X)}")
+    generator = torch.Generator().manual_seed(_seed("split", seed))
+    order = torch.randperm(len(X), generator=generator).to(X.device)
+    parts = order[: sum(sizes)].split(list(sizes))
+    return tuple([X[rows], y[rows]] for rows in parts)
+
+
+def _seed(who: str, seed: int | None) -> int:
+    """The seed; for None one from the system's entropy, logged, so that it can be used again."""
+    if seed is None:
+        seed = secrets.randbelow(2**31)
+        _log.info("%s: seed=%d", who, seed)
+    return check_count(f"{who}: seed", seed, lowest=0)
+
+
+def as_rows(who: str, data_set: Any, like: Tensor) -> Rows:
+    """A pair [X, y] of tensors from what a user passes as a data set.
+
+    NumPy arrays and lists get the device of `like` and, where they are floating point, its dtype;
+    tensors stay as they are. ValueError or TypeError unless X has rows, as many as y, and only
+    finite values.
+    """
+    try:
+        X, y = data_set
+    except (TypeError, ValueError):
+        came = type(data_set).__name__
+        raise ValueError(f"{who} is a {came}, wanted two items: [X, y]") from None
+    X, y = as_tensor(f"{who}: X", X, like), as_tensor(f"{who}: y", y, like)
+    shape = list(X.shape)
+    if X.ndim < 2 or X.numel() == 0:
+        raise ValueError(f"{who}: X has shape {shape}, wanted [..., N, features] with N >= 1")
+    if y.shape[: X.ndim - 1] != X.shape[:-1]:
+        raise ValueError(f"{who}: X has shape {shape}, y {list(y.shape)}: their rows differ")
+    check_finite(f"{who}: X", X)
+    return [X, y]

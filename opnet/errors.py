@@ -1,0 +1,49 @@
+"""The two errors that a caller may want to catch by name, and the checks that doors share."""
+
+import math
+import operator
+import re
+
+_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}")
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that cannot be read or written: the file, what came, what was wanted."""
+
+
+class NonFiniteError(ArithmeticError):
+    """A loss, score or weight that is nan or infinite, and where it was first seen."""
+
+
+def check_count(who: str, value: object, lowest: int = 1) -> int:
+    """`value` as an int. TypeError for what is no whole number, ValueError below `lowest`."""
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        number = operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise TypeError(f"{who} is {value!r}, wanted a whole number >= {lowest}") from None
+    if number < lowest:
+        raise ValueError(f"{who} is {number}, wanted a whole number >= {lowest}")
+    return number
+
+
+def check_rate(who: str, value: object) -> float:
+    """`value` as a finite float >= 0. TypeError for what is no number, ValueError out of range."""
+    if isinstance(value, (bool, str)) or not hasattr(value, "__float__"):
+        raise TypeError(f"{who} is {value!r}, wanted a finite number >= 0")
+    number = float(value)
+    if not math.isfinite(number) or number < 0:
+        raise ValueError(f"{who} is {number}, wanted a finite number >= 0")
+    return number
+
+
+def check_name(who: str, value: object) -> str:
+    """`value` as a name that is also a safe file name. TypeError or ValueError else."""
+    if not isinstance(value, str):
+        raise TypeError(f"{who} is {value!r}, wanted a string")
+    if not _NAME.fullmatch(value):
+        raise ValueError(
+            f"{who} is {value[:120]!r}, wanted 1 to 100 of A-Z a-z 0-9 _ - . and no leading dot"
+        )
+    return value

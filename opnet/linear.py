@@ -1,0 +1,112 @@
+"""Ops with weights."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from .errors import check_count
+from .op import Op
+from .tensors import described, pick_device
+
+Initialiser = Callable[[list[int]], Tensor]
+
+
+class Linear(Op):
+    """y = x W + b;  dL/dW = x^T g,  dL/db = sum_n g,  dL/dx = g W^T.
+
+    x [..., N, I], W [I, O], b [1, O], y and g = dL/dy [..., N, O]; axes before N are batch axes.
+
+    `weight_init` and `bias_init` are callables that take the shape as a list; `bias_init=None`
+    leaves b out. `generator`, `device` and `dtype` are passed on to torch.randn and torch.zeros,
+    and convert what any other initialiser returns. Errors: TypeError or ValueError at construction
+    and in forward, naming the op, what came and what was wanted.
+    Source: NNDL 4.2, the linear operator; Rumelhart, Hinton, Williams 1986 for the derivative.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        output_size: int,
+        name: str | None = None,
+        weight_init: Initialiser = torch.randn,
+        bias_init: Initialiser | None = torch.zeros,
+        *,
+        generator: torch.Generator | None = None,
+        device: str | torch.device | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__(name)
+        inputs = check_count(f"{self}: input_size", input_size)
+        outputs = check_count(f"{self}: output_size", output_size)
+        device = None if device is None else pick_device(device)
+        for key, init, shape in (
+            ("W", weight_init, [inputs, outputs]),
+            ("b", bias_init, [1, outputs]),
+        ):
+            if init is not None:
+                who = f"{self}: initialiser of {key}"
+                self.params[key] = _initialised(who, init, shape, generator, device, dtype)
+                self.grads[key] = torch.zeros_like(self.params[key])
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        W, b = self.params["W"], self.params.get("b")
+        self._check(inputs, W)
+        self.inputs = inputs
+        self.outputs = torch.matmul(inputs, W)
+        if b is not None:
+            self.outputs.add_(b)
+        return self.outputs
+
+    def backward_params(self, grads: Tensor) -> None:
+        x, g = _rows(self.inputs), _rows(grads)
+        torch.mm(x.T, g, out=self.grad("W"))
+        if "b" in self.params:
+            torch.sum(g, dim=0, keepdim=True, out=self.grad("b"))
+
+    def backward_inputs(self, grads: Tensor) -> Tensor:
+        return torch.matmul(grads, self.params["W"].T)
+
+    def _check(self, inputs: Tensor, W: Tensor) -> None:
+        if not isinstance(inputs, Tensor):
+            raise TypeError(f"{self}: inputs are a {type(inputs).__name__}, wanted a Tensor")
+        if inputs.ndim < 2:
+            mend = f"wanted [..., N, {len(W)}]: .reshape(1, -1)"
+            raise ValueError(f"{self}: inputs are {described(inputs)}, {mend}")
+        if inputs.shape[-1] != len(W):
+            raise ValueError(f"{self}: inputs have {inputs.shape[-1]} columns, W wants {len(W)}")
+        if inputs.dtype != W.dtype:
+            raise TypeError(f"{self}: inputs are {inputs.dtype}, W is {W.dtype}: .to({W.dtype})")
+        if inputs.device != W.device:
+            raise ValueError(f"{self}: inputs are on {inputs.device}, W is on {W.device}")
+
+
+def _rows(x: Tensor) -> Tensor:
+    """[..., N, F] as [all rows, F]."""
+    return x if x.ndim == 2 else x.reshape(-1, x.shape[-1])
+
+
+def _initialised(
+    who: str,
+    init: Initialiser,
+    shape: list[int],
+    generator: torch.Generator | None,
+    device: torch.device | None,
+    dtype: torch.dtype | None,
+) -> Tensor:
+    """What `init` makes of `shape`, in memory of its own: training writes in place."""
+    if init is torch.randn:  # a generator draws on its own device only
+        drawn_on = device if generator is None else generator.device
+        values = torch.randn(shape, generator=generator, device=drawn_on, dtype=dtype)
+    elif init is torch.zeros:
+        values = torch.zeros(shape, device=device, dtype=dtype)
+    else:
+        values = init(shape)
+    if not isinstance(values, Tensor):
+        raise TypeError(f"{who} returned a {type(values).__name__}, wanted a Tensor {shape}")
+    if list(values.shape) != shape:
+        raise ValueError(f"{who} returned {described(values)}, wanted shape {shape}")
+    values = values.detach().to(device=device, dtype=dtype)
+    if not values.is_floating_point():
+        raise TypeError(f"{who} returned {described(values)}, wanted floating point")
+    return values.clone(memory_format=torch.contiguous_format)

@@ -1,0 +1,123 @@
+"""Ops that end the chain and start the backward walk."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .activations import Logistic
+from .numerics import LOWEST_LOG, logistic_slope, softplus
+from .op import Op
+from .tensors import as_tensor, same_tensor
+from .walk import attributes, last_op, remembered
+
+
+class Loss(Op):
+    """L = forward(predicts, labels);  backward() walks dL/d predicts up through `model`.
+
+    A subclass writes `forward` and `backward_inputs`; `check` may refuse values. Calling the loss
+    is the door, where labels are converted and values looked at; the training step calls `forward`.
+    `backward` returns dL/d inputs of the model and refuses (RuntimeError) when the model, or any op
+    in it, has run forward since the predictions that the loss saw.
+    """
+
+    labels: Tensor
+    _seen: list[int] | None
+
+    def __init__(self, model: Any = None) -> None:
+        super().__init__()
+        self.model = model
+
+    def __call__(self, predicts: Tensor, labels: Any) -> Tensor:
+        with torch.no_grad():
+            if not isinstance(predicts, Tensor):
+                came = type(predicts).__name__
+                raise TypeError(f"{self}: predictions are a {came}, wanted a Tensor")
+            predicts = predicts.detach()
+            loss = self.forward(predicts, self.check(predicts, labels))
+            self._seen = remembered(self.model)
+            return loss
+
+    def check(self, predicts: Tensor, labels: Any) -> Tensor:
+        """`labels` as `forward` wants them. ValueError, TypeError for what the loss is not for."""
+        return labels_like(f"{self}", predicts, labels)
+
+    def forward(self, predicts: Tensor, labels: Tensor) -> Tensor:  # type: ignore[override]
+        raise NotImplementedError(f"{self}: has no forward")
+
+    def backward(self) -> Tensor:  # type: ignore[override]
+        if self.model is None:
+            raise RuntimeError(f"{self}: backward needs a model: {self}(model)")
+        grads = self.backward_inputs()
+        latest = attributes(self.model).get("outputs", self.inputs)
+        if not same_tensor(latest, self.inputs) or self._seen not in (None, remembered(self.model)):
+            raise RuntimeError(f"{self}: the model has run since it made these predictions")
+        return self.model.backward(grads)
+
+    def backward_inputs(self) -> Tensor:  # type: ignore[override]
+        raise NotImplementedError(f"{self}: has no backward")
+
+
+class BinaryCrossEntropyLoss(Loss):
+    """L = -mean(y log p + (1 - y) log(1 - p)),  dL/dp = (p - y) / (p (1 - p)) / n.
+
+    p, y [..., N, O]; n is the number of their elements.
+    Labels have the predictions' shape and lie in [0, 1], soft ones too; int, bool, float64, NumPy
+    are converted. Where p comes from the model's own Logistic, L is taken from the logits z,
+    mean(log(1 + e^z) - y z), and value and gradient are exact at any z; elsewhere log p and
+    log(1 - p) are held above -100, as torch does.
+    Source: NNDL 4.2, binary cross-entropy; (p - y) / n behind a Logistic: Bishop 2006, eq. 4.91.
+    """
+
+    def check(self, predicts: Tensor, labels: Any) -> Tensor:
+        labels = super().check(predicts, labels)
+        _refuse_outside(f"{self}: predictions", predicts, "end the model with a Logistic")
+        _refuse_outside(f"{self}: labels", labels, _mend_of(labels))
+        return labels
+
+    def forward(self, predicts: Tensor, labels: Tensor) -> Tensor:  # type: ignore[override]
+        self.inputs, self.labels, self._seen = predicts, labels, None
+        head = last_op(self.model)
+        if isinstance(head, Logistic) and same_tensor(vars(head).get("outputs"), predicts):
+            head.floored = True
+            z = head.inputs
+            losses = softplus(z) - labels * z
+        else:
+            log_p = torch.log(predicts).clamp_min_(LOWEST_LOG)
+            log_q = torch.log1p(-predicts).clamp_min_(LOWEST_LOG)
+            losses = -(labels * log_p + (1 - labels) * log_q)
+        self.outputs = losses.mean()
+        return self.outputs
+
+    def backward_inputs(self) -> Tensor:  # type: ignore[override]
+        p, y = self.inputs, self.labels
+        return (p - y).div_(logistic_slope(p)).div_(p.numel())
+
+
+def labels_like(who: str, predicts: Tensor, labels: Any) -> Tensor:
+    """`labels` in dtype and on the device of the predictions. Another shape would broadcast."""
+    labels = as_tensor(f"{who}: labels", labels, predicts)
+    came, wanted = list(labels.shape), list(predicts.shape)
+    if came != wanted:
+        raise ValueError(f"{who}: labels have shape {came}, predictions {wanted}")
+    if labels.numel() == 0:
+        raise ValueError(f"{who}: labels have shape {came}, wanted at least one row")
+    return labels.to(predicts)
+
+
+def _refuse_outside(who: str, values: Tensor, mend: str) -> None:
+    """ValueError for the first of `values` that is not in [0, 1] (nan is not), and the mend."""
+    outside = ~((values >= 0) & (values <= 1))
+    if outside.any():
+        index = outside.nonzero()[0].tolist()
+        count = f"{int(outside.sum())} of {values.numel()} values outside [0, 1]"
+        raise ValueError(f"{who}{index} is {values[tuple(index)].item():g} ({count}); {mend}")
+
+
+def _mend_of(labels: Tensor) -> str:
+    match labels.unique()[:3].tolist():
+        case [-1.0, 1.0]:
+            return "write (y + 1) / 2"
+        case [1.0, 2.0]:
+            return "write y - 1"
+    return "a label is the probability of class 1"

@@ -1,0 +1,29 @@
+"""Scores: predictions and labels to one number."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def accuracy(predicts: Tensor, labels: Any) -> Tensor:
+    """mean(class of predicts = class of labels), a 0-d float32 tensor on their device.
+
+    predicts [..., N, 1] are probabilities, class 1 from 0.5 on, labels likewise and of the same
+    shape. With C > 1 columns the class is the largest one's index; labels are then [..., N, C] or
+    class indices [..., N]. nan where a prediction is nan. ValueError for shapes that differ (never
+    broadcast to [N, N]) and for no rows.
+    """
+    labels = torch.as_tensor(labels, device=predicts.device)
+    columns = predicts.shape[-1] if predicts.ndim else 0
+    indices = columns > 1 and labels.shape == predicts.shape[:-1]
+    if not (indices or labels.shape == predicts.shape) or labels.numel() == 0:
+        raise ValueError(
+            f"accuracy: labels have shape {list(labels.shape)}, predictions {list(predicts.shape)}"
+        )
+    if columns > 1:
+        right = predicts.argmax(dim=-1) == (labels if indices else labels.argmax(dim=-1))
+    else:
+        right = (predicts >= 0.5) == (labels >= 0.5)
+    nothing = 0 * predicts.sum()  # nan when a prediction is
+    return right.mean(dtype=torch.float32) + nothing

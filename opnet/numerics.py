@@ -1,0 +1,25 @@
+"""Pure tensor functions that two or more rules share, each protective number with its reason."""
+
+import math
+
+import torch
+from torch import Tensor
+
+LOWEST_LOG = (
+    -100.0
+)  # log of a probability that has rounded to 0: keeps the loss finite, as in torch
+
+
+def logistic_slope(p: Tensor) -> Tensor:
+    """dp/dz = p (1 - p) told from p, held at a floor where p has rounded to 0 or 1.
+
+    Logistic multiplies by it and the cross-entropy divides by it: with one floor the two cancel to
+    p - y there too. sqrt(tiny) is too small to be seen beside any other slope, and its reciprocal
+    is still finite.
+    """
+    return (1 - p).mul_(p).clamp_min_(math.sqrt(torch.finfo(p.dtype).tiny))
+
+
+def softplus(z: Tensor) -> Tensor:
+    """log(1 + exp(z)) = max(z, 0) + log(1 + exp(-|z|)): no positive exponent, no overflow."""
+    return torch.logaddexp(z, z.new_zeros(()))

@@ -1,0 +1,98 @@
+"""Figures from tensors and callables: every function returns a Figure, none opens a window."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+COLOURS = ("#e4007f", "#1f4e79")  # the book's magenta, and a blue that is darker in grey print
+STYLES = ("-", "--")
+STARS = (  # the first set, the second, the third: stars of 5, 4 and 8 points
+    {"marker": (5, 1, 0), "s": 22},
+    {"marker": (4, 1, 0), "s": 70},
+    {"marker": (8, 1, 0), "s": 60},
+)
+FORMATS = (".png", ".pdf", ".svg")
+
+
+def curves(histories: Mapping[str, Sequence[float]], ylabel: str) -> "Figure":
+    """Two histories over the epochs, {label: values}. ValueError for empty or unequal ones."""
+    lengths = {label: len(values) for label, values in histories.items()}
+    if len(set(lengths.values())) != 1 or 0 in lengths.values():
+        raise ValueError(f"curves: histories have lengths {lengths}, wanted one length >= 1")
+    figure, axes = _figure(6.4, 4.0)
+    for (label, values), colour, style in zip(histories.items(), COLOURS, STYLES, strict=True):
+        axes.plot(range(len(values)), values, style, color=colour, label=label, linewidth=1.6)
+    axes.set(xlabel="epoch", ylabel=ylabel)
+    axes.margins(x=0.02)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False)
+    return figure
+
+
+def decision_boundary(
+    predict: Callable[[Tensor], Tensor],
+    sets: Mapping[str, Sequence[Tensor]],
+    title: str = "",
+    *,
+    limits: float = math.pi,
+    resolution: int = 200,
+) -> "Figure":
+    """p(class 1) as filled contours over [-limits, limits]^2, its 0.5 line, and the sets as stars.
+
+    `predict` takes X [N, 2], of the dtype and on the device of the sets, and returns p [N, 1];
+    `sets` is {"train": [X, y], ...}, up to three, each with its own star. ValueError for a set, or
+    a model, that does not have two features and one output.
+    """
+    for name, (X, _) in sets.items():
+        if X.ndim != 2 or X.shape[1] != 2:
+            raise ValueError(f"decision_boundary: {name} has X {list(X.shape)}, wanted [N, 2]")
+    like = next((X for X, _ in sets.values()), torch.empty(0))
+    ticks = torch.linspace(-limits, limits, resolution, dtype=like.dtype, device=like.device)
+    p = predict(torch.cartesian_prod(ticks, ticks))
+    if p.shape != (resolution**2, 1):
+        raise ValueError(f"decision_boundary: predict gave {list(p.shape)}, wanted [N, 1]")
+    p, ticks = p.reshape(resolution, resolution).T.cpu(), ticks.cpu()
+
+    figure, axes = _figure(6.4, 5.4)
+    tenths = torch.linspace(0, 1, 11)
+    filled = axes.contourf(ticks, ticks, p, levels=tenths, cmap="Spectral", alpha=0.6)
+    if p.min() < 0.5 < p.max():
+        axes.contour(ticks, ticks, p, levels=[0.5], colors="black", linewidths=1.4)
+    for (name, (X, y)), star in zip(sets.items(), STARS, strict=False):
+        x1, x2 = X.T.cpu()
+        look = {"vmin": 0, "vmax": 1, "cmap": "Spectral", "edgecolors": "black", "linewidths": 0.3}
+        axes.scatter(x1, x2, c=y.flatten().cpu(), label=name, zorder=2, **star, **look)
+    figure.colorbar(filled, ax=axes, label="p(class 1)")
+    bounds = (-limits, limits)
+    axes.set(xlabel="$x_1$", ylabel="$x_2$", title=title, aspect="equal", xlim=bounds, ylim=bounds)
+    if sets:
+        for handle in axes.legend(loc="lower left").legend_handles:
+            handle.set(array=None, facecolor="white")  # a star tells the set, its colour the class
+    return figure
+
+
+def save(figure: "Figure", path: str | Path) -> Path:
+    """Write `figure` to `path` (.png, .pdf, .svg). ValueError for another ending."""
+    path = Path(path)
+    if path.suffix not in FORMATS:
+        raise ValueError(
+            f"save: {path} ends in {path.suffix!r}, wanted one of {', '.join(FORMATS)}"
+        )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path)
+    return path
+
+
+def _figure(width: float, height: float) -> tuple["Figure", Any]:
+    """A Figure with one pair of axes, without pyplot: no window, no state, quick to import."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), dpi=160, layout="constrained")
+    return figure, figure.subplots()

@@ -1,0 +1,58 @@
+"""What users have, as tensors: on which device, from which type, and how an error names one."""
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def pick_device(name: str | torch.device) -> torch.device:
+    """A torch.device; "auto" is CUDA, else MPS, else the CPU. ValueError for what is not there."""
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        name = next((kind for kind, is_there in there.items() if is_there), "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ValueError(f"device is {name!r}, wanted auto, cpu, cuda, cuda:1 or mps") from None
+    if not there.get(device.type, True):
+        raise ValueError(f"device is {str(name)!r}: this machine or this torch has none")
+    return device
+
+
+def as_tensor(who: str, values: Any, like: Tensor) -> Tensor:
+    """A tensor as it is; anything else on the device of `like`, floating point in its dtype."""
+    if isinstance(values, Tensor):
+        return values.detach()
+    import numpy as np
+
+    try:
+        tensor = torch.as_tensor(np.require(values, requirements=["C", "W"]), device=like.device)
+    except (TypeError, ValueError, RuntimeError) as error:
+        came = type(values).__name__
+        raise TypeError(f"{who} is a {came} and cannot be made a Tensor: {error}") from None
+    return tensor.to(like.dtype) if tensor.is_floating_point() else tensor
+
+
+def check_finite(who: str, X: Tensor) -> None:
+    """ValueError that names the first nan or infinite value of X."""
+    if not X.is_floating_point() or math.isfinite(float(X.sum())):
+        return
+    finite = X.isfinite()
+    if not finite.all():  # the sum may also have overflowed
+        index = (~finite).nonzero()[0].tolist()
+        count = f"{int((~finite).sum())} of {X.numel()} values"
+        raise ValueError(f"{who}{index} is {X[tuple(index)].item()} ({count} not finite)")
+
+
+def same_tensor(a: object, b: object) -> bool:
+    """Whether both are one tensor in memory: a detached one is, an equal copy is not."""
+    if not (isinstance(a, Tensor) and isinstance(b, Tensor)):
+        return False
+    return a.shape == b.shape and a.data_ptr() == b.data_ptr()
+
+
+def described(tensor: Tensor) -> str:
+    """`float32 [640, 5]`, for error messages."""
+    return f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"

@@ -1,0 +1,5 @@
+"""What drives a training: epochs, the best model, logs. No formula."""
+
+from .runner_v2_1 import RunnerV2_1
+
+__all__ = ["RunnerV2_1"]

@@ -1,0 +1,138 @@
+"""RunnerV2_1: trains, evaluates, predicts, and keeps the best weights, in memory and on disk."""
+
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from opnet import checkpoint
+from opnet.data import Rows, as_rows, as_tensor, check_finite
+from opnet.errors import NonFiniteError, check_count
+from opnet.losses import Loss
+from opnet.step import predictions
+from opnet.walk import state, untouched
+
+from .best import KEEP, Best
+from .log import Log
+from .run import Run, checked_callbacks
+
+
+class RunnerV2_1:
+    """Full-batch training with an evaluation on the dev set after every step.
+
+    `model`, `optimizer`, `metric(predicts, labels)` and `loss_fn(predicts, labels)` may be opnet's
+    or a learner's own. `train_scores`, `train_loss`, `dev_scores`, `dev_loss` are lists of floats,
+    one a finished epoch: the train numbers are of the weights before its update, the dev numbers of
+    those after it. `kept_epoch` is the one whose weights the last `train` kept. Data sets are pairs
+    [X, y] of tensors, NumPy arrays or lists.
+    Source: NNDL 4.2, RunnerV2_1.
+    """
+
+    def __init__(self, model: Any, optimizer: Any, metric: Any, loss_fn: Any) -> None:
+        for role, part in (("optimizer", optimizer), ("loss_fn", loss_fn)):
+            if getattr(part, "model", None) not in (None, model):
+                raise ValueError(f"RunnerV2_1: {role} was made for another model than this one")
+        self.model, self.optimizer, self.metric, self.loss_fn = model, optimizer, metric, loss_fn
+        self.train_scores: list[float] = []
+        self.train_loss: list[float] = []
+        self.dev_scores: list[float] = []
+        self.dev_loss: list[float] = []
+        self.kept_epoch: int | None = None
+        self.stop = False
+
+    def train(
+        self,
+        train_set: Any,
+        dev_set: Any,
+        *,
+        num_epochs: int,
+        log_epochs: int = 100,
+        save_dir: str | Path | None = None,
+        keep: str = "best_score",
+        callbacks: Iterable[Any] = (),
+    ) -> None:
+        """Train for `num_epochs` from the weights in memory; put the kept ones there and on disk.
+
+        `keep` is "best_score" (dev score; ties go to the lower dev loss), "best_loss" (dev loss) or
+        "last". The kept weights are also put back on Ctrl-C, on errors and when a callback sets
+        `runner.stop`. A callback has some of `on_train_begin(runner)`, `on_epoch_end(runner,
+        epoch)`, `on_train_end(runner)`. `log_epochs=0` prints nothing. ValueError or TypeError
+        before the first epoch for arguments and data that do not fit, CheckpointError for a
+        `save_dir` that cannot be used; NonFiniteError when a loss or a score is nan or infinite.
+        """
+        num_epochs = check_count("train: num_epochs", num_epochs, lowest=0)
+        log_epochs = check_count("train: log_epochs", log_epochs, lowest=0)
+        if keep not in KEEP:
+            raise ValueError(f"train: keep is {keep!r}, wanted one of {', '.join(KEEP)}")
+        if self.optimizer is None:
+            raise ValueError("train: optimizer is None, wanted one made for the model")
+        if getattr(self.loss_fn, "model", self.model) is None:
+            raise ValueError(f"train: loss_fn has no model, wanted {self.loss_fn}(model)")
+        hooks = checked_callbacks(callbacks)
+        train_rows = self._rehearsed("train_set", train_set)
+        dev_rows = self._rehearsed("dev_set", dev_set)
+        if num_epochs == 0:
+            return
+        best, log = Best(self.model, keep, save_dir), Log(num_epochs, log_epochs)
+        run = Run(self, train_rows, dev_rows, best, log, hooks)
+        try:
+            run.epochs()
+        except BaseException:
+            with suppress(NonFiniteError):  # the error under way says more
+                run.read()
+            raise
+        finally:
+            run.end()
+
+    def evaluate(self, data_set: Any) -> tuple[float, float]:
+        """(score, loss) on [X, y]; leaves no trace in model, loss, histories or random state."""
+        score, loss, _ = self._judge(*as_rows("evaluate: data_set", data_set, self._like()))
+        return score, loss
+
+    def predict(self, X: Any) -> Tensor:
+        """The model's outputs for X [..., N, I]; leaves no trace."""
+        X = as_tensor("predict: X", X, self._like())
+        check_finite("predict: X", X)
+        with untouched(self.model):
+            return predictions(self.model, X)
+
+    def save_model(self, save_dir: str | Path) -> None:
+        """Write <layer>.pdparams of each layer with weights. CheckpointError, NonFiniteError."""
+        checkpoint.save(checkpoint.prepare(save_dir, self.model), checkpoint.layers_of(self.model))
+
+    def load_model(self, model_dir: str | Path) -> None:
+        """Read <layer>.pdparams of each layer with weights: all, or none and a CheckpointError."""
+        checkpoint.load(model_dir, self.model)
+
+    def _like(self) -> Tensor:
+        """A tensor of the dtype and on the device that the model works in."""
+        return next(iter(state(self.model)), torch.empty(0))
+
+    def _judge(self, X: Tensor, y: Tensor) -> tuple[float, float, Tensor]:
+        """Score, loss, and the labels as the loss takes them, through all the doors."""
+        with untouched(self.model, self.loss_fn):
+            predicts = predictions(self.model, X)
+            loss = _number("loss_fn", self.loss_fn(predicts, y))
+            labels = self.loss_fn.labels if isinstance(self.loss_fn, Loss) else y
+            return _number("metric", self.metric(predicts, labels)), loss, labels
+
+    def _rehearsed(self, who: str, data_set: Any) -> Rows:
+        """[X, y] as the step wants them. One evaluation refuses what does not fit."""
+        X, y = as_rows(who, data_set, self._like())
+        try:
+            _, _, labels = self._judge(X, y)
+        except (TypeError, ValueError) as error:
+            kind = TypeError if isinstance(error, TypeError) else ValueError
+            raise kind(f"{who}: {error}") from error
+        return [X, labels]
+
+
+def _number(who: str, value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError, RuntimeError):
+        came = list(value.shape) if isinstance(value, Tensor) else repr(value)
+        raise TypeError(f"{who} returned {came}, wanted a single number") from None

@@ -1,0 +1,41 @@
+"""Every test starts from one seed and one thread: tiny tensors on many threads are slow."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+
+@pytest.fixture(autouse=True)
+def _seeded():
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def moons():
+    """Train, dev and test rows of a small two-moons problem."""
+    from opnet import make_moons, split
+
+    return split(*make_moons(120, noise=0.2, seed=0), (60, 30, 30), seed=0)
+
+
+@pytest.fixture
+def job():
+    """A fresh runner over Model_MLP_L2: job(lr=..., hidden=..., seed=...)."""
+    from opnet import BatchGD, BinaryCrossEntropyLoss, Model_MLP_L2, accuracy
+    from runners import RunnerV2_1
+
+    def make(lr=1.0, hidden=5, seed=0):
+        model = Model_MLP_L2(2, hidden, 1, generator=torch.Generator().manual_seed(seed))
+        return RunnerV2_1(model, BatchGD(lr, model), accuracy, BinaryCrossEntropyLoss(model))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def paddle():
+    """Start and trajectory that Paddle itself computed for NNDL 4.2: data, weights, histories."""
+    directory = Path(__file__).parent / "data" / "moons_noise_0.5"
+    return np.load(directory / "start.npz"), np.load(directory / "trajectory.npz")

@@ -1,0 +1,142 @@
+"""The house rules: arrows between the rooms, no autograd, small files, a light import."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import opnet
+
+ROOT = Path(__file__).parents[1]
+FILES = sorted(
+    path for top in ("opnet", "runners", "experiments") for path in (ROOT / top).glob("*.py")
+)
+
+# inside opnet a file may import files of its own level or below; on no level: everybody's
+LEVELS = [
+    {"errors", "tensors", "numerics", "walk"},
+    {"op"},
+    {"linear", "activations", "optimizers", "data", "metrics", "step", "checkpoint", "plots"},
+    {"losses"},
+    {"models"},
+    {"gradcheck", "bridge", "trace", "tracking", "__main__", "__init__"},
+]
+KNOW_NO_CLASS = {"walk", "step", "checkpoint", "gradcheck", "parallel"}
+LAYER_FAMILIES = {"linear", "activations", "losses", "models"}
+MAY_USE_AUTOGRAD = {"opnet/bridge.py", "opnet/gradcheck.py"}
+
+
+def name(path):
+    return path.relative_to(ROOT).as_posix()
+
+
+def imports(path):
+    """Every module that a file imports anywhere, as dotted absolute names."""
+    package = path.parent.name
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            module = f"{package}.{node.module or ''}".rstrip(".") if node.level else node.module
+            yield module
+            yield from (f"{module}.{alias.name}" for alias in node.names)
+
+
+def level(room):
+    return next((i for i, rooms in enumerate(LEVELS) if room in rooms), None)
+
+
+every_file = pytest.mark.parametrize("path", FILES, ids=name)
+
+
+@every_file
+def test_arrows_between_the_packages_point_down(path):
+    order = ["opnet", "runners", "experiments"]
+    above = order[order.index(path.parent.name) + 1 :]
+    assert not [module for module in imports(path) if module.split(".")[0] in above]
+
+
+@pytest.mark.parametrize("path", [p for p in FILES if p.parent.name == "opnet"], ids=name)
+def test_arrows_inside_opnet_point_down(path):
+    if path.stem == "__init__":
+        return
+    assert level(path.stem) is not None, f"{path.stem} has no level"
+    rooms = {module.split(".")[1] for module in imports(path) if module.startswith("opnet.")}
+    used = {room for room in rooms if (ROOT / "opnet" / f"{room}.py").exists()}
+    assert all(level(room) <= level(path.stem) for room in used)
+    if path.stem in KNOW_NO_CLASS:
+        assert not used & LAYER_FAMILIES
+
+
+@every_file
+def test_no_autograd_where_gradients_are_written_by_hand(path):
+    if path.parent.name == "experiments" or name(path) in MAY_USE_AUTOGRAD:
+        return
+    modules = set(imports(path))
+    assert not {m for m in modules if m.startswith(("torch.nn", "torch.autograd"))}
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Attribute):
+            assert node.attr not in ("requires_grad", "requires_grad_", "autograd")
+            assert not (node.attr == "nn" and getattr(node.value, "id", "") == "torch")
+
+
+@every_file
+def test_only_runners_and_scripts_print(path):
+    if path.parent.name == "opnet":
+        calls = [n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Call)]
+        assert not [c for c in calls if getattr(c.func, "id", "") == "print"]
+
+
+@every_file
+def test_files_are_small_and_say_what_they_are(path):
+    text = path.read_text()
+    limit = 120 if path.parent.name == "experiments" else 300
+    assert len(text.splitlines()) <= limit
+    assert ast.get_docstring(ast.parse(text))
+
+
+@every_file
+def test_what_is_public_is_documented(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+            assert ast.get_docstring(node), f"{node.name} has no docstring"
+
+
+def test_scripts_parse_their_arguments_before_they_import_torch():
+    for script in ("moons", "boundary"):
+        path = ROOT / "experiments" / f"{script}.py"
+        top = [
+            n
+            for n in ast.parse(path.read_text()).body
+            if isinstance(n, ast.Import | ast.ImportFrom)
+        ]
+        modules = {getattr(n, "module", None) or n.names[0].name for n in top}
+        assert not modules & {"torch", "opnet", "runners"}
+
+
+def test_import_opnet_is_light_and_its_names_are_lazy():
+    for package, heavy in (("opnet", ("torch", "numpy")), ("runners", ("sklearn", "matplotlib"))):
+        code = f"import sys, {package}; print([m for m in {heavy} if m in sys.modules])"
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        )
+        assert done.stdout.strip() == "[]"
+
+
+def test_every_public_name_is_there_for_type_checkers_too():
+    tree = ast.parse((ROOT / "opnet" / "__init__.py").read_text())
+    block = next(node for node in tree.body if isinstance(node, ast.If))
+    shown = {alias.name for node in block.body for alias in node.names}
+    assert shown == set(opnet.__all__)
+    assert all(getattr(opnet, public) for public in opnet.__all__)
+    assert {"Op", "Linear", "BatchGD", "load"} <= set(dir(opnet))
+    with pytest.raises(AttributeError, match="module 'opnet' has no attribute 'Linaer'"):
+        opnet.Linaer  # noqa: B018
+
+
+def test_torch_is_not_needed_to_build():
+    assert "torch" not in (ROOT / "pyproject.toml").read_text()
+    assert "torch>=2.10" in (ROOT / "setup.cfg").read_text()
+    assert "torch==2.13.0" in (ROOT / "constraints.txt").read_text()

@@ -1,0 +1,150 @@
+"""The laws that every op obeys, over the table in cases.py and over every shape of batch."""
+
+import copy
+import pickle
+
+import pytest
+import torch
+from cases import CASES
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from witness import autograd_of, close, grads_of
+
+from opnet.walk import every_op
+
+every_case = pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
+batch_axes = st.lists(st.integers(1, 3), max_size=3).map(tuple)
+
+
+def drawn(case, batch=()):
+    op, inputs = case.make(), torch.randn(*batch, *case.shape, dtype=torch.float64)
+    outputs = op(inputs)
+    return op, inputs, outputs, torch.randn_like(outputs)
+
+
+@every_case
+@given(batch=batch_axes)
+@settings(max_examples=10, deadline=None)
+def test_gradients_are_autograds(case, batch):
+    op, inputs, outputs, upstream = drawn(case, batch)
+    witness_outputs, witness_inputs, witness_params = autograd_of(op, inputs, upstream)
+    op(inputs)
+    close(outputs, witness_outputs)
+    close(op.backward(upstream), witness_inputs)
+    close(grads_of(op), witness_params)
+
+
+@every_case
+def test_batch_axes_are_more_rows(case):
+    op, inputs, outputs, upstream = drawn(case, (2, 3))
+    dx = op.backward(upstream)
+    grads = [g.clone() for g in grads_of(op)]
+    close(op(inputs.flatten(0, -2)), outputs.flatten(0, -2))
+    close(op.backward(upstream.flatten(0, -2)), dx.flatten(0, -2))
+    close(grads_of(op), grads)
+
+
+@every_case
+def test_backward_twice_and_its_halves_in_any_order_give_the_same_bits(case):
+    op, _, _, upstream = drawn(case)
+    dx = op.backward(upstream)
+    grads = [g.clone() for g in grads_of(op)]
+    for _ in range(2):
+        for g in grads_of(op):
+            g.fill_(torch.nan)  # overwritten, not added to
+        assert torch.equal(op.backward_inputs(upstream), dx)
+        op.backward_params(upstream)
+        assert all(map(torch.equal, grads_of(op), grads))
+
+
+@every_case
+def test_nothing_passed_in_is_written_to(case):
+    op, inputs, _, upstream = drawn(case)
+    before = inputs.clone(), upstream.clone()
+    op(inputs)
+    op.backward(upstream)
+    assert torch.equal(inputs, before[0])
+    assert torch.equal(upstream, before[1])
+
+
+@every_case
+def test_grads_are_like_their_params_and_keep_their_address(case):
+    op, _, _, upstream = drawn(case)
+    addresses = [g.data_ptr() for g in grads_of(op)]
+    op.backward(upstream)
+    assert [g.data_ptr() for g in grads_of(op)] == addresses
+    for leaf in every_op(op):
+        assert leaf.params.keys() == leaf.grads.keys()
+        for key, param in leaf.params.items():
+            grad = leaf.grads[key]
+            assert (grad.shape, grad.dtype, grad.device) == (param.shape, param.dtype, param.device)
+
+
+@every_case
+def test_no_graph_is_ever_built(case):
+    op, inputs, _, upstream = drawn(case)
+    for leaf in every_op(op):
+        for param in leaf.params.values():
+            param.requires_grad_()
+    assert not op(inputs.requires_grad_()).requires_grad
+    upstream.requires_grad_()
+    assert not op.backward(upstream).requires_grad
+    assert not op.backward_inputs(upstream).requires_grad
+    op.backward_params(upstream)
+    assert not any(g.requires_grad for g in grads_of(op))
+
+
+@every_case
+def test_backward_before_forward_names_the_op(case):
+    op = case.make()
+    with pytest.raises(RuntimeError, match=f"{type(op).__name__}|Logistic|Linear.*before forward"):
+        op.backward(torch.randn(2, 1, dtype=torch.float64))
+
+
+@every_case
+@pytest.mark.parametrize("rule", ["backward", "backward_params", "backward_inputs"])
+def test_an_upstream_gradient_that_would_broadcast_is_refused(case, rule):
+    op, _, outputs, upstream = drawn(case)
+    wrong = [upstream[:1, :].expand(len(upstream) + 1, -1), upstream[None], upstream.float()]
+    for grads in wrong:
+        with pytest.raises(ValueError, match="upstream gradient is") as error:
+            getattr(op, rule)(grads)
+        assert str(list(outputs.shape)) in str(error.value)
+
+
+@every_case
+def test_a_rebound_param_is_read_at_its_next_use(case):
+    op, inputs, _, upstream = drawn(case)
+    for leaf in every_op(op):
+        for key, param in leaf.params.items():
+            leaf.params[key] = (param + 1).detach()
+    witness = autograd_of(op, inputs, upstream)
+    close(op(inputs), witness[0])
+    close(op.backward(upstream), witness[1])
+    close(grads_of(op), witness[2])
+
+
+@every_case
+def test_to_keeps_the_dicts_and_forgets_what_was_remembered(case):
+    op, inputs, _, upstream = drawn(case)
+    dicts = [(leaf.params, leaf.grads) for leaf in every_op(op)]
+    assert op.to(torch.float32) is op
+    assert all(
+        a is leaf.params and b is leaf.grads
+        for (a, b), leaf in zip(dicts, every_op(op), strict=True)
+    )
+    with pytest.raises(RuntimeError, match="before forward"):
+        op.backward(upstream.float())
+    outputs = op(inputs.float())
+    assert outputs.dtype == torch.float32
+    op.backward(upstream.float())
+    assert all(g.dtype == torch.float32 for g in grads_of(op))
+
+
+@every_case
+def test_copies_are_ops_of_their_own(case):
+    op, inputs, outputs, _ = drawn(case)
+    for twin in (copy.deepcopy(op), pickle.loads(pickle.dumps(op))):
+        assert torch.equal(twin(inputs), outputs)
+        for leaf, other in zip(every_op(op), every_op(twin), strict=True):
+            assert all(leaf.params[k].data_ptr() != other.params[k].data_ptr() for k in leaf.params)

@@ -1,0 +1,167 @@
+"""The binary cross-entropy: exact at any logit, strict about labels, never a wrong gradient."""
+
+import numpy as np
+import pytest
+import torch
+from cases import LOGITS
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from witness import close
+
+from opnet import BinaryCrossEntropyLoss, Linear, Logistic, Model_MLP_L2, Sequential
+
+BCE_WITH_LOGITS = torch.nn.functional.binary_cross_entropy_with_logits
+
+
+def with_logits(z, y):
+    """Value and dL/dz by torch's autograd."""
+    z = z.detach().clone().requires_grad_()
+    loss = BCE_WITH_LOGITS(z, y)
+    loss.backward()
+    return loss.detach(), z.grad
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-6)])
+@pytest.mark.parametrize("label", [0.0, 1.0, 0.25])
+@pytest.mark.parametrize("logit", LOGITS)
+def test_value_and_gradient_are_exact_at_any_logit(logit, label, dtype, tolerance):
+    z, y = torch.full((1, 1), logit, dtype=dtype), torch.full((1, 1), label, dtype=dtype)
+    model = Sequential(Logistic())
+    loss_fn = BinaryCrossEntropyLoss(model)
+    value, slope = with_logits(z, y)
+    torch.testing.assert_close(loss_fn(model(z), y), value, rtol=tolerance, atol=tolerance)
+    torch.testing.assert_close(loss_fn.backward(), slope, rtol=tolerance, atol=tolerance)
+
+
+@given(
+    logits=st.lists(st.floats(-1e4, 1e4, width=32), min_size=1, max_size=12),
+    labels=st.lists(st.floats(0, 1, width=32), min_size=12, max_size=12),
+)
+@settings(max_examples=100, deadline=None)
+def test_a_batch_of_any_logits_in_float32(logits, labels):
+    z = torch.tensor(logits).reshape(-1, 1)
+    y = torch.tensor(labels[: len(logits)]).reshape(-1, 1)
+    model = Sequential(Logistic())
+    loss_fn = BinaryCrossEntropyLoss(model)
+    value, slope = with_logits(z, y)
+    torch.testing.assert_close(loss_fn(model(z), y), value, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(loss_fn.backward(), slope, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("batch", [(), (3,), (2, 3)])
+def test_the_whole_model_and_loss_equal_autograd(batch):
+    model = Model_MLP_L2(2, 5, 3, dtype=torch.float64)
+    X = torch.randn(*batch, 7, 2, dtype=torch.float64)
+    y = torch.rand(*batch, 7, 3, dtype=torch.float64)
+    loss_fn = BinaryCrossEntropyLoss(model)
+    loss = loss_fn(model(X), y)
+    dX = loss_fn.backward()
+
+    params = [layer.params[key] for layer in (model.fc1, model.fc2) for key in ("W", "b")]
+    leaves = [t.detach().clone().requires_grad_() for t in (X, *params)]
+    x, W1, b1, W2, b2 = leaves
+    witness = BCE_WITH_LOGITS(torch.sigmoid(x @ W1 + b1) @ W2 + b2, y)
+    slopes = torch.autograd.grad(witness, leaves)
+    close(loss, witness.detach())
+    close(dX, slopes[0])
+    grads = [layer.grads[key] for layer in (model.fc1, model.fc2) for key in ("W", "b")]
+    close(grads, list(slopes[1:]))
+
+
+@pytest.mark.parametrize("model", [None, Sequential(Linear(1, 1, "fc1"))], ids=["none", "linear"])
+def test_without_a_logistic_of_the_model_log_p_is_floored_as_torchs_is(model):
+    p = torch.tensor([[0.0], [1e-30], [0.3], [1.0]])
+    y = torch.tensor([[1.0], [1.0], [0.5], [0.0]])
+    expected = torch.nn.functional.binary_cross_entropy(p, y)
+    torch.testing.assert_close(BinaryCrossEntropyLoss(model)(p, y), expected)
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        torch.tensor([[1], [0], [1]]),
+        torch.tensor([[True], [False], [True]]),
+        torch.tensor([[1.0], [0.0], [1.0]], dtype=torch.float64),
+        np.array([[1], [0], [1]]),
+        np.array([[1.0], [0.0], [1.0]]),
+        [[1], [0], [1]],
+    ],
+    ids=["int", "bool", "float64", "NumPy int", "NumPy float64", "list"],
+)
+def test_labels_of_any_kind_are_converted(labels):
+    model = Sequential(Logistic())
+    loss_fn = BinaryCrossEntropyLoss(model)
+    p = model(torch.randn(3, 1))
+    expected = loss_fn(p, torch.tensor([[1.0], [0.0], [1.0]]))
+    assert torch.equal(loss_fn(p, labels), expected)
+    assert loss_fn.backward().dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        (torch.ones(3), r"labels have shape \[3\], predictions \[3, 1\]"),
+        (torch.ones(1, 3), r"\[1, 3\], predictions \[3, 1\]"),
+        (torch.ones(2, 1), r"\[2, 1\], predictions \[3, 1\]"),
+        (torch.ones(3, 2), r"\[3, 2\], predictions \[3, 1\]"),
+        (torch.tensor([[-1.0], [1.0], [1.0]]), r"labels\[0, 0\] is -1 .*\(y \+ 1\) / 2"),
+        (torch.tensor([[1], [2], [1]]), r"labels\[1, 0\] is 2 \(1 of 3 .*y - 1"),
+        (torch.tensor([[0.0], [torch.nan], [1.0]]), r"labels\[1, 0\] is nan"),
+        (torch.tensor([[0.0], [1.0], [1.5]]), r"labels\[2, 0\] is 1.5"),
+    ],
+)
+def test_labels_that_do_not_fit_are_named(labels, said):
+    with pytest.raises(ValueError, match=said):
+        BinaryCrossEntropyLoss()(torch.full((3, 1), 0.5), labels)
+
+
+def test_what_is_no_labels_or_no_probability_is_named():
+    loss_fn = BinaryCrossEntropyLoss()
+    with pytest.raises(TypeError, match="labels is a list and cannot be made a Tensor"):
+        loss_fn(torch.full((1, 1), 0.5), [["yes"]])
+    with pytest.raises(TypeError, match="predictions are a list"):
+        loss_fn([[0.5]], [[1]])
+    with pytest.raises(ValueError, match=r"predictions\[0, 0\] is 3 .*Logistic"):
+        loss_fn(torch.full((1, 1), 3.0), torch.ones(1, 1))
+    with pytest.raises(ValueError, match="at least one row"):
+        loss_fn(torch.empty(0, 1), torch.empty(0, 1))
+
+
+def test_backward_needs_a_model_and_a_forward():
+    loss_fn = BinaryCrossEntropyLoss()
+    with pytest.raises(RuntimeError, match="needs a model"):
+        loss_fn.backward()
+    with pytest.raises(RuntimeError, match="BinaryCrossEntropyLoss: backward before forward"):
+        BinaryCrossEntropyLoss(Sequential(Logistic())).backward()
+    with pytest.raises(RuntimeError, match="BinaryCrossEntropyLoss: backward before forward"):
+        loss_fn.backward_inputs()
+
+
+@pytest.mark.parametrize(
+    "meddle",
+    [
+        lambda model: model(torch.randn(3, 2)),
+        lambda model: model.fc1(torch.randn(3, 2)),
+        lambda model: model.act_fn2(torch.randn(3, 1)),
+    ],
+    ids=["the model", "its first op", "its last op"],
+)
+def test_a_forward_between_loss_and_backward_is_refused(meddle):
+    model = Model_MLP_L2(2, 5, 1)
+    loss_fn = BinaryCrossEntropyLoss(model)
+    loss_fn(model(torch.randn(3, 2)), torch.ones(3, 1))
+    meddle(model)
+    with pytest.raises(RuntimeError, match="has run since"):
+        loss_fn.backward()
+
+
+def test_predictions_that_are_not_the_latest_are_refused_and_detached_ones_are_not():
+    model = Model_MLP_L2(2, 5, 1)
+    loss_fn = BinaryCrossEntropyLoss(model)
+    old = model(torch.randn(3, 2))
+    new = model(torch.randn(3, 2))
+    loss_fn(old, torch.ones(3, 1))
+    with pytest.raises(RuntimeError, match="has run since"):
+        loss_fn.backward()
+    loss_fn(new.detach(), torch.ones(3, 1))
+    loss_fn.backward()

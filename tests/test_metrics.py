@@ -1,0 +1,45 @@
+"""Accuracy counts what it should, on every shape, and never broadcasts."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from opnet import accuracy
+
+
+@given(st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1))
+def test_two_classes(rows):
+    p = torch.tensor([[p] for p, _ in rows], dtype=torch.float64)
+    y = torch.tensor([[label] for _, label in rows])
+    expected = sum((p >= 0.5) == label for p, label in rows) / len(rows)
+    assert accuracy(p, y).item() == pytest.approx(expected)
+    assert accuracy(p, y.float()).item() == pytest.approx(expected)
+    assert accuracy(p.reshape(1, -1, 1), y.numpy().reshape(1, -1, 1)).item() == pytest.approx(
+        expected
+    )
+
+
+def test_several_classes_by_index_and_by_column():
+    p = torch.tensor([[0.1, 0.7, 0.2], [0.5, 0.2, 0.3], [0.0, 0.1, 0.9], [0.2, 0.3, 0.5]])
+    indices = torch.tensor([1, 0, 2, 1])
+    assert accuracy(p, indices).item() == 0.75
+    assert accuracy(p, np.array([1, 0, 2, 1])).item() == 0.75
+    assert accuracy(p, torch.eye(3)[indices]).item() == 0.75
+    assert accuracy(p.reshape(2, 2, 3), indices.reshape(2, 2)).item() == 0.75
+
+
+@pytest.mark.parametrize(
+    ("p", "y"), [((4, 1), (4,)), ((4, 1), (1, 4)), ((4, 1), (3, 1)), ((0, 1), (0, 1)), ((), ())]
+)
+def test_shapes_that_differ_are_refused_not_broadcast(p, y):
+    if p == y == ():
+        assert accuracy(torch.tensor(0.7), torch.tensor(1)).item() == 1
+        return
+    with pytest.raises(ValueError, match="accuracy: labels have shape"):
+        accuracy(torch.ones(p), torch.ones(y))
+
+
+def test_a_nan_prediction_gives_nan():
+    assert accuracy(torch.tensor([[0.1], [torch.nan]]), torch.tensor([[0], [1]])).isnan()

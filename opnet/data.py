@@ -1,6 +1,7 @@
 """Data sets as float32 tensors, and their split into train, dev and test rows."""
 
 import logging
+import math
 import secrets
 from typing import Any
 
@@ -8,7 +9,7 @@ import torch
 from torch import Tensor
 
 from .errors import check_count, check_rate
-from .tensors import as_tensor, check_finite
+from .tensors import as_tensor, first_of
 
 Rows = list[Tensor]  # [X, y]
 
@@ -48,6 +49,11 @@ def split(
 
     ValueError when `sizes` ask for more rows than there are, or X and y differ in length.
     """
+    for name, part in (("X", X), ("y", y)):
+        if not isinstance(part, Tensor):
+            raise TypeError(f"split: {name} is a {type(part).__name__}, wanted a Tensor")
+    if not isinstance(sizes, tuple):
+        raise TypeError(f"split: sizes is {sizes!r}, wanted a tuple, as (640, 160, 200)")
     for size in sizes:
         check_count("split: size", size)
     if len(X) != len(y):
@@ -71,20 +77,31 @@ def _seed(who: str, seed: int | None) -> int:
 def as_rows(who: str, data_set: Any, like: Tensor) -> Rows:
     """A pair [X, y] of tensors from what a user passes as a data set.
 
-    NumPy arrays and lists get the device of `like` and, where they are floating point, its dtype;
-    tensors stay as they are. ValueError or TypeError unless X has rows, as many as y, and only
-    finite values.
+    NumPy arrays and lists get dtype and device of `like`, but whole-number labels stay whole;
+    tensors stay as they are. ValueError or TypeError unless X has rows, as many as y, all finite.
     """
     try:
         X, y = data_set
     except (TypeError, ValueError):
         came = type(data_set).__name__
         raise ValueError(f"{who} is a {came}, wanted two items: [X, y]") from None
-    X, y = as_tensor(f"{who}: X", X, like), as_tensor(f"{who}: y", y, like)
-    shape = list(X.shape)
-    if X.ndim < 2 or X.numel() == 0:
-        raise ValueError(f"{who}: X has shape {shape}, wanted [..., N, features] with N >= 1")
+    X, y = as_features(who, X, like), as_tensor(f"{who}: y", y, like)
     if y.shape[: X.ndim - 1] != X.shape[:-1]:
-        raise ValueError(f"{who}: X has shape {shape}, y {list(y.shape)}: their rows differ")
-    check_finite(f"{who}: X", X)
+        raise ValueError(f"{who}: X has shape {list(X.shape)}, y {list(y.shape)}: rows differ")
     return [X, y]
+
+
+def as_features(who: str, X: Any, like: Tensor) -> Tensor:
+    """X as a Tensor, an array of any numbers in the dtype of `like`; it has rows, all finite."""
+    features = as_tensor(f"{who}: X", X, like)
+    if not isinstance(X, Tensor):
+        features = features.to(like.dtype)
+    if features.ndim < 2 or features.numel() == 0:
+        shape = list(features.shape)
+        raise ValueError(f"{who}: X has shape {shape}, wanted [..., N, features] with N >= 1")
+    if features.is_floating_point() and not math.isfinite(float(features.sum())):
+        unfit = ~features.isfinite()
+        if unfit.any():  # else the sum has overflowed
+            first, count = first_of(unfit, features)
+            raise ValueError(f"{who}: X{first} ({count} not finite)")
+    return features

@@ -40,6 +40,10 @@ class Linear(Op):
         inputs = check_count(f"{self}: input_size", input_size)
         outputs = check_count(f"{self}: output_size", output_size)
         device = None if device is None else pick_device(device)
+        if not callable(weight_init):
+            raise TypeError(f"{self}: weight_init is {weight_init!r}, wanted a callable")
+        if dtype is not None and not dtype.is_floating_point:
+            raise TypeError(f"{self}: dtype is {dtype}, wanted floating point")
         for key, init, shape in (
             ("W", weight_init, [inputs, outputs]),
             ("b", bias_init, [1, outputs]),

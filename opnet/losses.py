@@ -6,9 +6,10 @@ import torch
 from torch import Tensor
 
 from .activations import Logistic
-from .numerics import LOWEST_LOG, logistic_slope, softplus
+from .errors import NonFiniteError
+from .numerics import LOWEST_LOG, cross_entropy_of_logits, logistic_slope
 from .op import Op
-from .tensors import as_tensor, same_tensor
+from .tensors import as_tensor, first_of, same_tensor
 from .walk import attributes, last_op, remembered
 
 
@@ -63,14 +64,16 @@ class BinaryCrossEntropyLoss(Loss):
 
     p, y [..., N, O]; n is the number of their elements.
     Labels have the predictions' shape and lie in [0, 1], soft ones too; int, bool, float64, NumPy
-    are converted. Where p comes from the model's own Logistic, L is taken from the logits z,
-    mean(log(1 + e^z) - y z), and value and gradient are exact at any z; elsewhere log p and
-    log(1 - p) are held above -100, as torch does.
+    are converted. Where p comes from the model's own Logistic, L is taken from its logits, and
+    value and gradient are exact at any of them; elsewhere log p and log(1 - p) are held above -100,
+    as torch does.
     Source: NNDL 4.2, binary cross-entropy; (p - y) / n behind a Logistic: Bishop 2006, eq. 4.91.
     """
 
     def check(self, predicts: Tensor, labels: Any) -> Tensor:
         labels = super().check(predicts, labels)
+        if (nan := predicts.isnan()).any():
+            raise NonFiniteError(f"{self}: predictions{first_of(nan, predicts)[0]}")
         _refuse_outside(f"{self}: predictions", predicts, "end the model with a Logistic")
         _refuse_outside(f"{self}: labels", labels, _mend_of(labels))
         return labels
@@ -80,8 +83,7 @@ class BinaryCrossEntropyLoss(Loss):
         head = last_op(self.model)
         if isinstance(head, Logistic) and same_tensor(vars(head).get("outputs"), predicts):
             head.floored = True
-            z = head.inputs
-            losses = softplus(z) - labels * z
+            losses = cross_entropy_of_logits(head.inputs, labels)
         else:
             log_p = torch.log(predicts).clamp_min_(LOWEST_LOG)
             log_q = torch.log1p(-predicts).clamp_min_(LOWEST_LOG)
@@ -100,6 +102,8 @@ def labels_like(who: str, predicts: Tensor, labels: Any) -> Tensor:
     came, wanted = list(labels.shape), list(predicts.shape)
     if came != wanted:
         raise ValueError(f"{who}: labels have shape {came}, predictions {wanted}")
+    if labels.is_complex():
+        raise TypeError(f"{who}: labels are {labels.dtype}, wanted real numbers")
     if labels.numel() == 0:
         raise ValueError(f"{who}: labels have shape {came}, wanted at least one row")
     return labels.to(predicts)
@@ -109,9 +113,8 @@ def _refuse_outside(who: str, values: Tensor, mend: str) -> None:
     """ValueError for the first of `values` that is not in [0, 1] (nan is not), and the mend."""
     outside = ~((values >= 0) & (values <= 1))
     if outside.any():
-        index = outside.nonzero()[0].tolist()
-        count = f"{int(outside.sum())} of {values.numel()} values outside [0, 1]"
-        raise ValueError(f"{who}{index} is {values[tuple(index)].item():g} ({count}); {mend}")
+        first, count = first_of(outside, values)
+        raise ValueError(f"{who}{first} ({count} outside [0, 1]); {mend}")
 
 
 def _mend_of(labels: Tensor) -> str:

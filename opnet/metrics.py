@@ -5,6 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .tensors import as_tensor
+
 
 def accuracy(predicts: Tensor, labels: Any) -> Tensor:
     """mean(class of predicts = class of labels), a 0-d float32 tensor on their device.
@@ -14,7 +16,7 @@ def accuracy(predicts: Tensor, labels: Any) -> Tensor:
     class indices [..., N]. nan where a prediction is nan. ValueError for shapes that differ (never
     broadcast to [N, N]) and for no rows.
     """
-    labels = torch.as_tensor(labels, device=predicts.device)
+    labels = as_tensor("accuracy: labels", labels, predicts)
     columns = predicts.shape[-1] if predicts.ndim else 0
     indices = columns > 1 and labels.shape == predicts.shape[:-1]
     if not (indices or labels.shape == predicts.shape) or labels.numel() == 0:

@@ -20,6 +20,9 @@ def logistic_slope(p: Tensor) -> Tensor:
     return (1 - p).mul_(p).clamp_min_(math.sqrt(torch.finfo(p.dtype).tiny))
 
 
-def softplus(z: Tensor) -> Tensor:
-    """log(1 + exp(z)) = max(z, 0) + log(1 + exp(-|z|)): no positive exponent, no overflow."""
-    return torch.logaddexp(z, z.new_zeros(()))
+def cross_entropy_of_logits(z: Tensor, y: Tensor) -> Tensor:
+    """-y log p - (1 - y) log(1 - p) = z ([z > 0] - y) + log(1 + exp(-|z|)),  p = 1 / (1 + exp(-z)).
+
+    No exponent is positive, so nothing overflows, and no two large numbers are subtracted.
+    """
+    return ((z > 0).to(z.dtype) - y).mul_(z).add_(z.abs().neg_().exp_().log1p_())

@@ -19,6 +19,8 @@ class Optimizer:
 
     def __init__(self, init_lr: float, model: Any) -> None:
         self.init_lr = self.lr = check_rate(f"{type(self).__name__}: init_lr", init_lr)
+        if model is None:
+            raise TypeError(f"{type(self).__name__}: model is None, wanted the model to train")
         self.model = model
 
     def step(self) -> None:

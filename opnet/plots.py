@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from .errors import check_count
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -24,8 +26,8 @@ FORMATS = (".png", ".pdf", ".svg")
 def curves(histories: Mapping[str, Sequence[float]], ylabel: str) -> "Figure":
     """Two histories over the epochs, {label: values}. ValueError for empty or unequal ones."""
     lengths = {label: len(values) for label, values in histories.items()}
-    if len(set(lengths.values())) != 1 or 0 in lengths.values():
-        raise ValueError(f"curves: histories have lengths {lengths}, wanted one length >= 1")
+    if len(lengths) != 2 or len(set(lengths.values())) != 1 or 0 in lengths.values():
+        raise ValueError(f"curves: histories have lengths {lengths}, wanted two of one length >= 1")
     figure, axes = _figure(6.4, 4.0)
     for (label, values), colour, style in zip(histories.items(), COLOURS, STYLES, strict=True):
         axes.plot(range(len(values)), values, style, color=colour, label=label, linewidth=1.6)
@@ -50,6 +52,9 @@ def decision_boundary(
     `sets` is {"train": [X, y], ...}, up to three, each with its own star. ValueError for a set, or
     a model, that does not have two features and one output.
     """
+    check_count("decision_boundary: resolution", resolution, lowest=2)
+    if len(sets) > len(STARS):
+        raise ValueError(f"decision_boundary: {len(sets)} sets, wanted at most {len(STARS)}")
     for name, (X, _) in sets.items():
         if X.ndim != 2 or X.shape[1] != 2:
             raise ValueError(f"decision_boundary: {name} has X {list(X.shape)}, wanted [N, 2]")

@@ -1,6 +1,5 @@
 """What users have, as tensors: on which device, from which type, and how an error names one."""
 
-import math
 from typing import Any
 
 import torch
@@ -29,21 +28,17 @@ def as_tensor(who: str, values: Any, like: Tensor) -> Tensor:
 
     try:
         tensor = torch.as_tensor(np.require(values, requirements=["C", "W"]), device=like.device)
-    except (TypeError, ValueError, RuntimeError) as error:
+    except (TypeError, ValueError, RuntimeError):
         came = type(values).__name__
-        raise TypeError(f"{who} is a {came} and cannot be made a Tensor: {error}") from None
+        raise TypeError(f"{who} is a {came}, wanted a Tensor or an array of numbers") from None
     return tensor.to(like.dtype) if tensor.is_floating_point() else tensor
 
 
-def check_finite(who: str, X: Tensor) -> None:
-    """ValueError that names the first nan or infinite value of X."""
-    if not X.is_floating_point() or math.isfinite(float(X.sum())):
-        return
-    finite = X.isfinite()
-    if not finite.all():  # the sum may also have overflowed
-        index = (~finite).nonzero()[0].tolist()
-        count = f"{int((~finite).sum())} of {X.numel()} values"
-        raise ValueError(f"{who}{index} is {X[tuple(index)].item()} ({count} not finite)")
+def first_of(found: Tensor, values: Tensor) -> tuple[str, str]:
+    """Where the first of the `values` that were `found` stands, what it is, how many they are."""
+    index = found.nonzero()[0].tolist()
+    value = values[tuple(index)].item()
+    return f"{index} is {value:g}", f"{int(found.sum())} of {values.numel()} values"
 
 
 def same_tensor(a: object, b: object) -> bool:

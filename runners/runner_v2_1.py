@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from opnet import checkpoint
-from opnet.data import Rows, as_rows, as_tensor, check_finite
+from opnet.data import Rows, as_features, as_rows
 from opnet.errors import NonFiniteError, check_count
 from opnet.losses import Loss
 from opnet.step import predictions
@@ -94,8 +94,7 @@ class RunnerV2_1:
 
     def predict(self, X: Any) -> Tensor:
         """The model's outputs for X [..., N, I]; leaves no trace."""
-        X = as_tensor("predict: X", X, self._like())
-        check_finite("predict: X", X)
+        X = as_features("predict", X, self._like())
         with untouched(self.model):
             return predictions(self.model, X)
 

@@ -95,3 +95,10 @@ def test_moons_that_cannot_be_are_refused(arguments, said):
 def test_splits_that_cannot_be_are_refused(y, sizes, said):
     with pytest.raises(ValueError, match=f"split: {said}"):
         split(torch.ones(10, 2), torch.ones(y, 1), sizes)
+
+
+def test_a_split_of_what_is_no_tensor_or_into_no_sizes_is_refused():
+    with pytest.raises(TypeError, match="split: X is a list, wanted a Tensor"):
+        split([[1.0]], torch.ones(1, 1), (1,))
+    with pytest.raises(TypeError, match="split: sizes is 5, wanted a tuple"):
+        split(torch.ones(5, 1), torch.ones(5, 1), 5)

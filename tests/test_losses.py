@@ -8,17 +8,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from witness import close
 
-from opnet import BinaryCrossEntropyLoss, Linear, Logistic, Model_MLP_L2, Sequential
+from opnet import (
+    BinaryCrossEntropyLoss,
+    Linear,
+    Logistic,
+    Model_MLP_L2,
+    NonFiniteError,
+    Sequential,
+)
 
 BCE_WITH_LOGITS = torch.nn.functional.binary_cross_entropy_with_logits
 
 
 def with_logits(z, y):
-    """Value and dL/dz by torch's autograd."""
-    z = z.detach().clone().requires_grad_()
-    loss = BCE_WITH_LOGITS(z, y)
+    """Value and dL/dz by torch's autograd in float64: in float32 torch's own sum cancels."""
+    leaf = z.detach().double().requires_grad_()
+    loss = BCE_WITH_LOGITS(leaf, y.double())
     loss.backward()
-    return loss.detach(), z.grad
+    return loss.detach().to(z.dtype), leaf.grad.to(z.dtype)
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-6)])
@@ -31,6 +38,15 @@ def test_value_and_gradient_are_exact_at_any_logit(logit, label, dtype, toleranc
     value, slope = with_logits(z, y)
     torch.testing.assert_close(loss_fn(model(z), y), value, rtol=tolerance, atol=tolerance)
     torch.testing.assert_close(loss_fn.backward(), slope, rtol=tolerance, atol=tolerance)
+
+
+def test_soft_labels_at_large_logits_do_not_cancel():
+    z, y = torch.tensor([[-4112.9375], [4112.9375]]), torch.tensor([[1 / 256], [255 / 256]])
+    model = Sequential(Logistic())
+    expected, _ = with_logits(z, y)
+    torch.testing.assert_close(
+        BinaryCrossEntropyLoss(model)(model(z), y), expected, rtol=1e-6, atol=0
+    )
 
 
 @given(
@@ -117,12 +133,16 @@ def test_labels_that_do_not_fit_are_named(labels, said):
 
 def test_what_is_no_labels_or_no_probability_is_named():
     loss_fn = BinaryCrossEntropyLoss()
-    with pytest.raises(TypeError, match="labels is a list and cannot be made a Tensor"):
+    with pytest.raises(TypeError, match="labels is a list, wanted a Tensor"):
         loss_fn(torch.full((1, 1), 0.5), [["yes"]])
     with pytest.raises(TypeError, match="predictions are a list"):
         loss_fn([[0.5]], [[1]])
     with pytest.raises(ValueError, match=r"predictions\[0, 0\] is 3 .*Logistic"):
         loss_fn(torch.full((1, 1), 3.0), torch.ones(1, 1))
+    with pytest.raises(NonFiniteError, match=r"predictions\[0, 0\] is nan"):
+        loss_fn(torch.full((1, 1), torch.nan), torch.ones(1, 1))
+    with pytest.raises(TypeError, match=r"labels are torch.complex64"):
+        loss_fn(torch.full((1, 1), 0.5), torch.ones(1, 1) + 1j)
     with pytest.raises(ValueError, match="at least one row"):
         loss_fn(torch.empty(0, 1), torch.empty(0, 1))
 

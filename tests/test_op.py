@@ -96,6 +96,7 @@ def test_a_size_that_is_none_is_refused(which, size, error):
         (lambda shape: torch.zeros(3), ValueError, r"W returned float32 \[3\], wanted .*\[2, 4\]"),
         (lambda shape: 0.0, TypeError, "W returned a float, wanted a Tensor"),
         (lambda shape: torch.ones(shape, dtype=int), TypeError, "wanted floating point"),
+        (None, TypeError, "weight_init is None, wanted a callable"),
     ],
 )
 def test_an_initialiser_that_does_not_fit_is_refused(init, error, said):

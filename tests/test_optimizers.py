@@ -74,6 +74,11 @@ def test_a_gradient_that_does_not_fit_is_named_and_nothing_has_moved(grads, said
     assert all(map(torch.equal, state(model), before))
 
 
+def test_an_optimizer_wants_a_model():
+    with pytest.raises(TypeError, match="BatchGD: model is None"):
+        BatchGD(0.1, None)
+
+
 def test_an_optimizer_without_a_step_says_so():
     with pytest.raises(NotImplementedError, match="Optimizer: has no step"):
         Optimizer(0.1, Model_MLP_L2(2, 5, 1)).step()

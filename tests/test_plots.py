@@ -20,7 +20,9 @@ def test_curves_show_every_epoch_and_their_names():
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("epoch", "loss")
 
 
-@pytest.mark.parametrize("histories", [{}, {"a": [], "b": []}, {"a": [1.0], "b": [1.0, 2.0]}])
+@pytest.mark.parametrize(
+    "histories", [{}, {"a": [1.0]}, {"a": [], "b": []}, {"a": [1.0], "b": [1.0, 2.0]}]
+)
 def test_histories_that_are_empty_or_unequal_are_refused(histories):
     with pytest.raises(ValueError, match="curves: histories have lengths"):
         plots.curves(histories, "loss")
@@ -55,6 +57,8 @@ def test_what_has_no_two_features_or_one_output_is_refused():
         plots.decision_boundary(line_of, {"dev": (torch.ones(4, 3), torch.ones(4, 1))})
     with pytest.raises(ValueError, match=r"predict gave \[40000, 2\], wanted \[N, 1\]"):
         plots.decision_boundary(lambda x: x, {})
+    with pytest.raises(ValueError, match="4 sets, wanted at most 3"):
+        plots.decision_boundary(line_of, dict.fromkeys("abcd", make_moons(4, seed=0)))
 
 
 @pytest.mark.parametrize("ending", [".png", ".pdf", ".svg"])

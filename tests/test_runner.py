@@ -402,6 +402,14 @@ def test_numpy_and_lists_are_taken_as_they_are(job, moons):
     read_only.setflags(write=False)
     runner.train(as_arrays, (read_only, dev[1].tolist()), num_epochs=5, log_epochs=0)
     assert histories(runner) == histories(reference)
+    assert runner.predict([[1, 0]]).dtype == torch.float32
+
+
+def test_a_model_that_holds_nan_is_named_before_it_is_trained(job):
+    runner = job()
+    runner.model.fc1.params["W"].fill_(torch.nan)
+    with pytest.raises(NonFiniteError, match=r"predictions\[0, 0\] is nan"):
+        runner.train(ROWS, ROWS, num_epochs=1)
 
 
 # --- bad input, before anything has changed
@@ -426,7 +434,7 @@ NAN[2, 1] = torch.nan
         (
             {"train_set": [torch.ones(4, 2), torch.ones(3, 1)]},
             ValueError,
-            r"train_set: X has shape \[4, 2\], y \[3, 1\]: their rows differ",
+            r"train_set: X has shape \[4, 2\], y \[3, 1\]: rows differ",
         ),
         (
             {"dev_set": [torch.ones(0, 2), torch.ones(0, 1)]},

@@ -19,18 +19,24 @@ def run(main: Callable[[], None]) -> None:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(INTERRUPTED)
-    except (ValueError, TypeError, ArithmeticError, OSError, RuntimeError) as error:
+    except (ValueError, TypeError, ArithmeticError, OSError, RuntimeError, MemoryError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(1)
 
 
-def whole_number(lowest: int) -> Callable[[str], int]:
-    """An argparse type: a whole number >= `lowest`."""
+def parser(name: str, description: str | None) -> argparse.ArgumentParser:
+    """A parser that takes flags in full only: an abbreviation may mean another flag tomorrow."""
+    prog = f"python -m experiments.{name}"
+    return argparse.ArgumentParser(prog=prog, description=description, allow_abbrev=False)
+
+
+def whole_number(lowest: int, highest: int = 2**32 - 1) -> Callable[[str], int]:
+    """An argparse type: a whole number from `lowest` to `highest`."""
 
     def parse(text: str) -> int:
         number = int(text)
-        if number < lowest:
-            raise argparse.ArgumentTypeError(f"{text} is less than {lowest}")
+        if not lowest <= number <= highest:
+            raise argparse.ArgumentTypeError(f"{text} is not from {lowest} to {highest}")
         return number
 
     parse.__name__ = "whole number"

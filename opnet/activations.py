@@ -19,7 +19,7 @@ class Logistic(Op):
     floored = False
 
     def forward(self, inputs: Tensor) -> Tensor:
-        self.inputs = inputs
+        self.inputs, self.floored = inputs, False
         self.outputs = torch.sigmoid(inputs)
         return self.outputs
 

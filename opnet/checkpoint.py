@@ -6,6 +6,9 @@ the file.
 
 import io
 import os
+import re
+import warnings
+import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -19,6 +22,7 @@ from .walk import dict_of, named_ops
 
 Layers = dict[str, dict[str, Tensor]]
 SUFFIX = ".pdparams"
+DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.int64, torch.bool)
 WAY_OUT = "choose another directory or empty this one"
 
 
@@ -114,16 +118,29 @@ def _read(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise CheckpointError(f"{path}: not a regular file")
     try:
-        tensors = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what torch has to say of the bytes is said below
+            tensors = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises whatever the bytes lead it to
-        why = next(iter(str(error).strip().splitlines()), type(error).__name__)[:160]
-        raise CheckpointError(f"{path}: no checkpoint that can be read safely ({why})") from error
+        why = _reason(path, error)
+        raise CheckpointError(f"{path}: no checkpoint that can be read safely: {why}") from error
     if not isinstance(tensors, dict):
         raise CheckpointError(f"{path}: holds a {type(tensors).__name__}, wanted a dict of tensors")
     for key, tensor in tensors.items():
         if not (isinstance(key, str) and isinstance(tensor, Tensor)):
             raise CheckpointError(f"{path}: {key!r} is a {type(tensor).__name__}, wanted a Tensor")
+        if tensor.layout != torch.strided or tensor.is_meta or tensor.dtype not in DTYPES:
+            raise CheckpointError(f"{path}: {key} is {described(tensor)}, wanted plain numbers")
     return tensors
+
+
+def _reason(path: Path, error: Exception) -> str:
+    """Why torch would not read the file, without its advice to read it unsafely."""
+    if not zipfile.is_zipfile(path):
+        return "it is no zip archive, as torch.save writes them"
+    if code := re.search(r"GLOBAL (\S+)", str(error)):
+        return f"it names {code[1]}, which is no tensor"
+    return f"torch says {type(error).__name__}"
 
 
 def _faults(wanted: Layers, found: Layers) -> str:

@@ -13,6 +13,8 @@ from .tensors import as_tensor, first_of
 
 Rows = list[Tensor]  # [X, y]
 
+HIGHEST_SEED = 2**32 - 1  # what scikit-learn takes
+
 _log = logging.getLogger(__name__)
 
 
@@ -71,7 +73,9 @@ def _seed(who: str, seed: int | None) -> int:
     if seed is None:
         seed = secrets.randbelow(2**31)
         _log.info("%s: seed=%d", who, seed)
-    return check_count(f"{who}: seed", seed, lowest=0)
+    if check_count(f"{who}: seed", seed, lowest=0) > HIGHEST_SEED:
+        raise ValueError(f"{who}: seed is {seed}, wanted at most {HIGHEST_SEED}")
+    return seed
 
 
 def as_rows(who: str, data_set: Any, like: Tensor) -> Rows:
@@ -94,6 +98,8 @@ def as_rows(who: str, data_set: Any, like: Tensor) -> Rows:
 def as_features(who: str, X: Any, like: Tensor) -> Tensor:
     """X as a Tensor, an array of any numbers in the dtype of `like`; it has rows, all finite."""
     features = as_tensor(f"{who}: X", X, like)
+    if features.is_complex():
+        raise TypeError(f"{who}: X is {features.dtype}, wanted real numbers")
     if not isinstance(X, Tensor):
         features = features.to(like.dtype)
     if features.ndim < 2 or features.numel() == 0:

@@ -32,7 +32,12 @@ def check_rate(who: str, value: object) -> float:
     """`value` as a finite float >= 0. TypeError for what is no number, ValueError out of range."""
     if isinstance(value, (bool, str)) or not hasattr(value, "__float__"):
         raise TypeError(f"{who} is {value!r}, wanted a finite number >= 0")
-    number = float(value)
+    try:
+        number = float(value)
+    except (RuntimeError, ValueError):  # a tensor of several numbers
+        raise TypeError(f"{who} is {value!r}, wanted one finite number >= 0") from None
+    except OverflowError:
+        number = math.inf
     if not math.isfinite(number) or number < 0:
         raise ValueError(f"{who} is {number}, wanted a finite number >= 0")
     return number

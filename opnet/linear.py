@@ -42,8 +42,10 @@ class Linear(Op):
         device = None if device is None else pick_device(device)
         if not callable(weight_init):
             raise TypeError(f"{self}: weight_init is {weight_init!r}, wanted a callable")
-        if dtype is not None and not dtype.is_floating_point:
-            raise TypeError(f"{self}: dtype is {dtype}, wanted floating point")
+        if dtype is not None and not getattr(dtype, "is_floating_point", False):
+            raise TypeError(f"{self}: dtype is {dtype!r}, wanted floating point, as torch.float64")
+        if not isinstance(generator, torch.Generator | None):
+            raise TypeError(f"{self}: generator is {generator!r}, wanted a torch.Generator")
         for key, init, shape in (
             ("W", weight_init, [inputs, outputs]),
             ("b", bias_init, [1, outputs]),

@@ -10,7 +10,7 @@ from .errors import NonFiniteError
 from .numerics import LOWEST_LOG, cross_entropy_of_logits, logistic_slope
 from .op import Op
 from .tensors import as_tensor, first_of, same_tensor
-from .walk import attributes, last_op, remembered
+from .walk import Seen, attributes, last_op
 
 
 class Loss(Op):
@@ -19,11 +19,12 @@ class Loss(Op):
     A subclass writes `forward` and `backward_inputs`; `check` may refuse values. Calling the loss
     is the door, where labels are converted and values looked at; the training step calls `forward`.
     `backward` returns dL/d inputs of the model and refuses (RuntimeError) when the model, or any op
-    in it, has run forward since the predictions that the loss saw.
+    in it, has run or was changed since the loss was taken, and for predictions that are not the
+    model's latest.
     """
 
     labels: Tensor
-    _seen: list[int] | None
+    _seen: Seen | None
 
     def __init__(self, model: Any = None) -> None:
         super().__init__()
@@ -36,7 +37,7 @@ class Loss(Op):
                 raise TypeError(f"{self}: predictions are a {came}, wanted a Tensor")
             predicts = predicts.detach()
             loss = self.forward(predicts, self.check(predicts, labels))
-            self._seen = remembered(self.model)
+            self._seen = Seen(self.model)
             return loss
 
     def check(self, predicts: Tensor, labels: Any) -> Tensor:
@@ -50,10 +51,15 @@ class Loss(Op):
         if self.model is None:
             raise RuntimeError(f"{self}: backward needs a model: {self}(model)")
         grads = self.backward_inputs()
-        latest = attributes(self.model).get("outputs", self.inputs)
-        if not same_tensor(latest, self.inputs) or self._seen not in (None, remembered(self.model)):
-            raise RuntimeError(f"{self}: the model has run since it made these predictions")
-        return self.model.backward(grads)
+        if self._seen is not None and self._seen != Seen(self.model):
+            raise RuntimeError(f"{self}: the model has run or was changed since the loss was taken")
+        if isinstance(self.model, Op) and not same_tensor(
+            attributes(self.model).get("outputs", self.inputs), self.inputs
+        ):
+            raise RuntimeError(f"{self}: the predictions are not what the model put out last")
+        sent_back = self.model.backward(grads)
+        self._seen = None if self._seen is None else Seen(self.model)  # backward may run again
+        return sent_back
 
     def backward_inputs(self) -> Tensor:  # type: ignore[override]
         raise NotImplementedError(f"{self}: has no backward")
@@ -81,7 +87,7 @@ class BinaryCrossEntropyLoss(Loss):
     def forward(self, predicts: Tensor, labels: Tensor) -> Tensor:  # type: ignore[override]
         self.inputs, self.labels, self._seen = predicts, labels, None
         head = last_op(self.model)
-        if isinstance(head, Logistic) and same_tensor(vars(head).get("outputs"), predicts):
+        if _is_logistic(head) and same_tensor(attributes(head).get("outputs"), predicts):
             head.floored = True
             losses = cross_entropy_of_logits(head.inputs, labels)
         else:
@@ -107,6 +113,10 @@ def labels_like(who: str, predicts: Tensor, labels: Any) -> Tensor:
     if labels.numel() == 0:
         raise ValueError(f"{who}: labels have shape {came}, wanted at least one row")
     return labels.to(predicts)
+
+
+def _is_logistic(op: Any) -> bool:
+    return isinstance(op, Logistic) and type(op).forward is Logistic.forward
 
 
 def _refuse_outside(who: str, values: Tensor, mend: str) -> None:

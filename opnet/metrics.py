@@ -27,5 +27,5 @@ def accuracy(predicts: Tensor, labels: Any) -> Tensor:
         right = predicts.argmax(dim=-1) == (labels if indices else labels.argmax(dim=-1))
     else:
         right = (predicts >= 0.5) == (labels >= 0.5)
-    nothing = 0 * predicts.sum()  # nan when a prediction is
+    nothing = (0 * predicts).sum()  # nan when a prediction is
     return right.mean(dtype=torch.float32) + nothing

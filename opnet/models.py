@@ -46,14 +46,13 @@ def load(directory: str | Path) -> Model_MLP_L2:
     CheckpointError when a file is missing, cannot be read, or holds no Linear that fits.
     """
     layers = checkpoint.read(directory, ["fc1", "fc2"])
-    W = [layers[name].get("W") for name in ("fc1", "fc2")]
-    if any(w is None or w.ndim != 2 for w in W):
-        raise CheckpointError(
-            f"{directory}: fc1 and fc2 hold no two matrices W [I, H] and W [H, O]"
-        )
-    (inputs, hidden), (_, outputs) = (w.shape for w in W if w is not None)
-    model = Model_MLP_L2(
-        inputs, hidden, outputs, generator=torch.Generator(), dtype=layers["fc1"]["W"].dtype
-    )
+    W1, W2 = (layers[name].get("W", torch.empty(0)) for name in ("fc1", "fc2"))
+    if W1.ndim != 2 or W2.ndim != 2:
+        raise CheckpointError(f"{directory}: fc1, fc2 hold no two matrices W [I, H] and W [H, O]")
+    sizes = (*W1.shape, W2.shape[1])
+    try:
+        model = Model_MLP_L2(*sizes, generator=torch.Generator(), dtype=W1.dtype)
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"{directory}: {error}") from error
     checkpoint.load(directory, model)
     return model

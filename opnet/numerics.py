@@ -5,17 +5,15 @@ import math
 import torch
 from torch import Tensor
 
-LOWEST_LOG = (
-    -100.0
-)  # log of a probability that has rounded to 0: keeps the loss finite, as in torch
+# the log of a probability that has rounded to 0: keeps the loss finite; torch holds the same floor
+LOWEST_LOG = -100.0
 
 
 def logistic_slope(p: Tensor) -> Tensor:
     """dp/dz = p (1 - p) told from p, held at a floor where p has rounded to 0 or 1.
 
     Logistic multiplies by it and the cross-entropy divides by it: with one floor the two cancel to
-    p - y there too. sqrt(tiny) is too small to be seen beside any other slope, and its reciprocal
-    is still finite.
+    p - y there too. The floor is sqrt(tiny), whose reciprocal is finite in every dtype.
     """
     return (1 - p).mul_(p).clamp_min_(math.sqrt(torch.finfo(p.dtype).tiny))
 

@@ -14,9 +14,18 @@ from torch import Tensor
 
 from .errors import check_name
 from .tensors import described, pick_device
-from .walk import dict_of, every_op, given_name, named_layers, set_training
+from .walk import (
+    check_places,
+    dict_of,
+    every_op,
+    every_part,
+    given_name,
+    named_layers,
+    set_training,
+)
 
 _HALVES = ("backward_params", "backward_inputs")
+_REMEMBERED = ("inputs", "outputs", "labels")
 _LIKENESS = ("shape", "dtype", "device")
 
 
@@ -33,27 +42,47 @@ def without_graph(rule: Callable[..., Any]) -> Callable[..., Any]:
     return ungraphed
 
 
-def _guarded(rule: Callable[..., Any]) -> Callable[..., Any]:
-    """`rule` without a graph; it refuses a gradient that would broadcast, and a missing forward."""
+def _door(rule: Callable[..., Any]) -> Callable[..., Any]:
+    """A backward rule without a graph, that says when there was no forward before it."""
     rule = without_graph(rule)
 
     @functools.wraps(rule)
-    def guarded(self: "Op", *grads: Tensor) -> Any:
-        outputs = vars(self).get("outputs")
-        if grads and isinstance(outputs, Tensor):
-            came, wanted = grads[0], outputs
+    def door(self: "Op", *grads: Any) -> Any:
+        try:
+            return rule(self, *grads)
+        except (AttributeError, TypeError) as error:
+            if _misses_forward(self, error):
+                raise RuntimeError(f"{self}: backward before forward") from error
+            raise
+
+    return door
+
+
+def _misses_forward(op: "Op", error: AttributeError | TypeError) -> bool:
+    if isinstance(error, AttributeError) and error.obj is op:
+        return error.name in _REMEMBERED
+    remembered = [vars(op)[key] for key in _REMEMBERED if key in vars(op)]
+    return (
+        "NoneType" in str(error) and bool(remembered) and not any(r is not None for r in remembered)
+    )
+
+
+def _half(rule: Callable[..., Any]) -> Callable[..., Any]:
+    """A door that also refuses an upstream gradient that would broadcast."""
+    rule = _door(rule)
+
+    @functools.wraps(rule)
+    def half(self: "Op", *grads: Tensor) -> Any:
+        wanted = vars(self).get("outputs")
+        if grads and isinstance(wanted, Tensor):
+            came = grads[0]
             if came.shape != wanted.shape or came.dtype != wanted.dtype:
                 raise ValueError(
                     f"{self}: upstream gradient is {described(came)}, wanted {described(wanted)}"
                 )
-        try:
-            return rule(self, *grads)
-        except (AttributeError, TypeError) as error:
-            if outputs is None and vars(self).get("inputs") is None:
-                raise RuntimeError(f"{self}: backward before forward") from error
-            raise
+        return rule(self, *grads)
 
-    return guarded
+    return half
 
 
 class Op:
@@ -88,9 +117,9 @@ class Op:
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        for key in ("backward", *_HALVES):
+        for key, door in (("backward", _door), *((half, _half) for half in _HALVES)):
             if key in vars(cls):
-                setattr(cls, key, _guarded(vars(cls)[key]))
+                setattr(cls, key, door(vars(cls)[key]))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__} {self.name!r}" if self.name else type(self).__name__
@@ -107,7 +136,7 @@ class Op:
         self.backward_params(grads)
         return self.backward_inputs(grads)
 
-    @_guarded
+    @_half
     def backward_params(self, grads: Tensor) -> None:
         """Ops without weights have nothing to write."""
 
@@ -116,29 +145,37 @@ class Op:
 
     def grad(self, key: str) -> Tensor:
         """The tensor to write dL/d params[key] into, of its shape, dtype and device."""
+        if self.grads is None:  # a learner's way to zero them
+            self.grads = {}
         param, grad = self.params[key], self.grads.get(key)
         if grad is None or any(getattr(grad, of) != getattr(param, of) for of in _LIKENESS):
             grad = self.grads[key] = torch.zeros_like(param)
         return grad
 
     def train(self) -> Self:
-        return set_training(self, True)
+        set_training(every_part(self), True)
+        return self
 
     def eval(self) -> Self:
-        return set_training(self, False)
+        set_training(every_part(self), False)
+        return self
 
     def to(self, target: str | torch.device | torch.dtype) -> Self:
-        """Move params, grads and buffers to a device ("auto" too) or dtype; the dicts stay.
+        """Move params, grads and buffers to a device ("auto" too) or a floating dtype.
 
-        What the last forward remembered is forgotten: it lives where the op was.
+        The dicts stay the same objects. What the last forward remembered is forgotten: it lives
+        where the op was.
         """
         if not isinstance(target, torch.dtype):
             target = pick_device(target)
+        elif not target.is_floating_point:
+            raise TypeError(f"{self}: to({target}), wanted a device or a floating point dtype")
         for op in every_op(self):
             for tensors in (dict_of(op, "params"), dict_of(op, "grads"), dict_of(op, "buffers")):
                 for key, tensor in tensors.items():
-                    tensors[key] = tensor.to(target)
-            for key in ("inputs", "outputs"):
+                    if tensor.is_floating_point() or isinstance(target, torch.device):
+                        tensors[key] = tensor.to(target)
+            for key in _REMEMBERED:
                 vars(op).pop(key, None)
         return self
 
@@ -156,7 +193,7 @@ class Sequential(Op):
         self.layers = list(layers)
         _check_layers(self)
         for name, layer in named_layers(self):
-            if not given_name(layer):
+            if not given_name(layer) and hasattr(layer, "__dict__"):
                 layer.name, layer.named_by_container = name, True
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -166,16 +203,17 @@ class Sequential(Op):
         self.outputs = inputs
         return inputs
 
+    @_half
     def backward(self, grads: Tensor) -> Tensor:
         for layer in reversed(self.layers):
-            grads = layer.backward(grads)
+            grads = _sent_back(layer, layer.backward(grads))
         return grads
 
     def backward_params(self, grads: Tensor) -> None:
         """All that a training step needs: every `grads`, but not dL/d inputs of the first layer."""
         first, *others = self.layers
         for layer in reversed(others):
-            grads = layer.backward(grads)
+            grads = _sent_back(layer, layer.backward(grads))
         if has_halves(first):
             first.backward_params(grads)
         else:
@@ -183,8 +221,15 @@ class Sequential(Op):
 
     def backward_inputs(self, grads: Tensor) -> Tensor:
         for layer in reversed(self.layers):
-            grads = layer.backward_inputs(grads) if has_halves(layer) else layer.backward(grads)
+            half = layer.backward_inputs if has_halves(layer) else layer.backward
+            grads = _sent_back(layer, half(grads))
         return grads
+
+
+def _sent_back(layer: Any, grads: Tensor | None) -> Tensor:
+    if grads is None:
+        raise TypeError(f"{layer}: backward returned None, wanted dL/d inputs")
+    return grads
 
 
 def _check_layers(model: Sequential) -> None:
@@ -198,8 +243,7 @@ def _check_layers(model: Sequential) -> None:
         for rule in ("forward", "backward"):
             if not _has(layer, rule):
                 raise TypeError(f"{came} ({type(layer).__name__}) has no {rule}, wanted an op")
-        if any(layer is other for other in model.layers[:position]):
-            raise ValueError(f"{came} ({layer}) stands there twice, wanted an op for each place")
+    check_places(model)
 
 
 def _has(op: Any, rule: str) -> bool:
@@ -210,11 +254,18 @@ def _has(op: Any, rule: str) -> bool:
     return callable(own) and own is not Op.forward
 
 
+def forward_of(op: Any) -> Callable[..., Any]:
+    """The forward of an op, a model or a loss; the object itself where that is all it can do."""
+    return op.forward if _has(op, "forward") else op
+
+
 def has_halves(op: Any) -> bool:
     """Whether the halves of `op` are its backward: not where a subclass wrote `backward` anew."""
+    if "backward" in getattr(op, "__dict__", {}):
+        return False
     for cls in type(op).__mro__:
+        if "backward" in vars(cls):
+            return cls.__module__ == Op.__module__  # those of this file keep the two alike
         if any(half in vars(cls) for half in _HALVES):
             return True
-        if "backward" in vars(cls):
-            return False
     return False

@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
-from .op import has_halves
+from .op import forward_of, has_halves
 from .walk import named_ops, untouched
 
 
@@ -29,12 +29,12 @@ def training_step(
 def evaluation(model: Any, loss_fn: Any, X: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """Predictions and their loss."""
     predicts = predictions(model, X)
-    return predicts, getattr(loss_fn, "forward", loss_fn)(predicts, y)
+    return predicts, forward_of(loss_fn)(predicts, y)
 
 
 def predictions(model: Any, X: Tensor) -> Tensor:
-    """The model's outputs, by `forward`; a learner's model without one is called."""
-    return getattr(model, "forward", model)(X)
+    """The model's outputs."""
+    return forward_of(model)(X)
 
 
 def first_non_finite(model: Any, X: Tensor) -> str | None:
@@ -42,7 +42,8 @@ def first_non_finite(model: Any, X: Tensor) -> str | None:
     culprits: list[str] = []
     with untouched(model):  # which also takes the watchers off again
         for name, op in named_ops(model).items():
-            op.forward = _watched(name, op.forward, culprits)
+            if hasattr(op, "forward"):
+                op.forward = _watched(name, op.forward, culprits)
         predictions(model, X)
     return culprits[0] if culprits else None
 

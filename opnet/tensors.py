@@ -1,16 +1,20 @@
 """What users have, as tensors: on which device, from which type, and how an error names one."""
 
+import logging
 from typing import Any
 
 import torch
 from torch import Tensor
 
+_log = logging.getLogger(__name__)
+
 
 def pick_device(name: str | torch.device) -> torch.device:
-    """A torch.device; "auto" is CUDA, else MPS, else the CPU. ValueError for what is not there."""
+    """A torch.device; "auto" is CUDA, else MPS, else the CPU, and logs which. ValueError else."""
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if name == "auto":
         name = next((kind for kind, is_there in there.items() if is_there), "cpu")
+        _log.info("device auto: %s", name)
     try:
         device = torch.device(name)
     except RuntimeError:
@@ -45,7 +49,7 @@ def same_tensor(a: object, b: object) -> bool:
     """Whether both are one tensor in memory: a detached one is, an equal copy is not."""
     if not (isinstance(a, Tensor) and isinstance(b, Tensor)):
         return False
-    return a.shape == b.shape and a.data_ptr() == b.data_ptr()
+    return (a.shape, a.stride(), a.data_ptr()) == (b.shape, b.stride(), b.data_ptr())
 
 
 def described(tensor: Tensor) -> str:

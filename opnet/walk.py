@@ -4,7 +4,8 @@ An op is any object with `forward` and `backward`, a container any with `layers`
 set reads as absent.
 """
 
-from collections.abc import Iterator
+import copy
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -91,38 +92,114 @@ def last_op(model: Any) -> Any:
     return model
 
 
-def remembered(model: Any) -> list[int]:
-    """The addresses of what every op remembers; another forward of any of them changes it."""
-    held = (attributes(op).get(key) for op in every_op(model) for key in ("inputs", "outputs"))
-    return [tensor.data_ptr() for tensor in held if isinstance(tensor, Tensor)]
-
-
 def attributes(op: Any) -> dict[str, Any]:
     return getattr(op, "__dict__", {})
 
 
 def given_name(op: Any) -> str | None:
-    """The name that a constructor was given; not one that a container has found for the op."""
-    return None if getattr(op, "named_by_container", False) else getattr(op, "name", None)
+    """The name that the op was given; not a class's, nor one that a container has found for it."""
+    return None if getattr(op, "named_by_container", False) else attributes(op).get("name")
 
 
-def set_training(model: Any, training: bool) -> Any:
+def check_places(model: Any) -> None:
+    """ValueError when one op stands in two places: it can remember one forward only."""
+    places: set[int] = set()
     for op in every_op(model):
-        op.training = training
-    return model
+        if id(op) in places:
+            raise ValueError(
+                f"{type(model).__name__}: {op} stands in two places, wanted an op each"
+            )
+        places.add(id(op))
+
+
+def set_training(ops: Iterable[Any], training: bool) -> None:
+    for op in ops:
+        if hasattr(op, "__dict__"):
+            op.training = training
+
+
+def every_part(*roots: Any) -> list[Any]:
+    """The roots and every op within reach of their attributes, lists and dicts, each once."""
+    found: dict[int, Any] = {}
+    seen: set[int] = set()
+    todo = list(roots)
+    while todo:
+        thing = todo.pop()
+        if id(thing) in seen or isinstance(thing, (type, Tensor)):
+            continue
+        seen.add(id(thing))
+        if isinstance(thing, dict):
+            todo.extend(thing.values())
+        elif isinstance(thing, (list, tuple)):
+            todo.extend(thing)
+        elif any(thing is root for root in roots) or hasattr(thing, "backward"):
+            found[id(thing)] = thing
+            todo.extend(attributes(thing).values())
+    return list(found.values())
+
+
+class Seen:
+    """The tensors that ops hold at one moment, and that nobody has written into since."""
+
+    def __init__(self, *models: Any) -> None:
+        parts = every_part(*models)
+        held = [tensor for part in parts for tensor in attributes(part).values()]
+        held += [param for part in parts for param in dict_of(part, "params").values()]
+        self.tensors = [(t, _version(t)) for t in held if isinstance(t, Tensor)]
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Seen) or len(self.tensors) != len(other.tensors):
+            return False
+        pairs = zip(self.tensors, other.tensors, strict=True)
+        return all(a is b and then == now for (a, then), (b, now) in pairs)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __deepcopy__(self, memo: Any) -> None:
+        """A copied loss has seen nothing: the copies of its tensors are others."""
 
 
 @contextmanager
 def untouched(*models: Any) -> Iterator[None]:
     """Run in eval mode without a graph; then put back all that the ops held, and the RNG."""
-    before = [(op, dict(attributes(op))) for model in models for op in every_op(model)]
+    parts = every_part(*models)
+    put_back = [_holding(part) for part in parts]
     devices = {tensor.device.index for model in models for tensor in state(model) if tensor.is_cuda}
     with torch.no_grad(), torch.random.fork_rng(devices=sorted(devices)):
         try:
-            for model in models:
-                set_training(model, False)
+            set_training(parts, False)
             yield
         finally:
-            for op, held in before:
-                attributes(op).clear()
-                attributes(op).update(held)
+            for part in put_back:
+                part()
+
+
+def _holding(op: Any) -> Callable[[], None]:
+    """Takes down what `op` holds; the function that it returns puts it back.
+
+    A learner's op may write into the tensors that it holds: it gets copies in the meantime.
+    """
+    held = dict(attributes(op))
+    boxes = [(box, copy.copy(box)) for box in held.values() if isinstance(box, (dict, list))]
+    sources = [(g, g.get_state()) for g in held.values() if isinstance(g, torch.Generator)]
+    if not type(op).__module__.startswith("opnet."):
+        kept = {id(held.get("params")), id(held.get("grads"))}
+        for box in (attributes(op), *(b for b, _ in boxes if isinstance(b, dict))):
+            if id(box) not in kept:
+                box.update({k: t.clone() for k, t in box.items() if isinstance(t, Tensor)})
+
+    def put_back() -> None:
+        attributes(op).clear()
+        attributes(op).update(held)
+        for box, content in boxes:
+            box.clear()
+            box.update(content) if isinstance(box, dict) else box.extend(content)
+        for generator, start in sources:
+            generator.set_state(start)
+
+    return put_back
+
+
+def _version(tensor: Tensor) -> int:
+    """How often the tensor was written into; tensors made in inference mode do not count."""
+    return 0 if tensor.is_inference() else tensor._version

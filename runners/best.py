@@ -3,12 +3,13 @@
 import math
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from opnet import checkpoint
+from opnet.errors import NonFiniteError
 from opnet.walk import state
 
 KEEP = ("best_score", "best_loss", "last")
@@ -17,8 +18,17 @@ SECONDS_BETWEEN_WRITES = 1.0
 Weights = list[Tensor]
 
 
+class Kept(NamedTuple):
+    """Weights with their dev score and loss; `epoch` is None for those before the run."""
+
+    epoch: int | None
+    score: float
+    loss: float
+    weights: Weights
+
+
 class Best:
-    """The weights of the epoch with the highest dev score, the lowest dev loss, or of the last.
+    """Keeps the weights with the highest dev score, with the lowest dev loss, or the last ones.
 
     Equal dev scores are decided by the lower dev loss. Until an epoch is offered the weights are
     those that the model came with.
@@ -27,39 +37,37 @@ class Best:
     def __init__(self, model: Any, keep: str, save_dir: str | Path | None) -> None:
         self.model, self.keep = model, keep
         self.directory = None if save_dir is None else checkpoint.prepare(save_dir, model)
-        self.epoch: int | None = None
-        self.score, self.loss = -math.inf, math.inf
-        self.weights = snapshot(model)
-        self._unwritten, self._written_at = False, -math.inf
+        self.kept = self._finite = Kept(None, -math.inf, math.inf, snapshot(model))
+        self._on_disk, self._written_at = self.kept, -math.inf
 
-    def offer(self, epoch: int, score: float, loss: float, weights: Weights) -> None:
+    def offer(self, epoch: int | None, score: float, loss: float, weights: Weights) -> None:
         if self._is_better(score, loss):
-            self.epoch, self.score, self.loss, self.weights = epoch, score, loss, weights
-            self._unwritten = True
+            self.kept = Kept(epoch, score, loss, weights)
 
     def _is_better(self, score: float, loss: float) -> bool:
         if self.keep == "best_score":
-            return (score, -loss) > (self.score, -self.loss)
-        return self.keep == "last" or loss < self.loss
+            return (score, -loss) > (self.kept.score, -self.kept.loss)
+        return self.keep == "last" or loss < self.kept.loss
+
+    def check_finite(self) -> None:
+        """NonFiniteError, and back to the weights of the last check, when some are not finite."""
+        if not all(w.isfinite().all() for w in self.kept.weights):
+            bad, self.kept = self.kept, self._finite
+            raise NonFiniteError(f"train: weights of epoch {bad.epoch} are nan or infinite")
+        self._finite = self.kept
 
     def restore(self) -> None:
-        restore(self.model, self.weights)
+        restore(self.model, self.kept.weights)
 
     def write(self, *, at_once: bool = False) -> None:
         """Put what is not on disk yet there; not more often than once a second unless `at_once`."""
         now = time.monotonic()
-        if (
-            self.directory
-            and self._unwritten
-            and (at_once or now - self._written_at >= SECONDS_BETWEEN_WRITES)
-        ):
-            weights = iter(self.weights)
-            layers = checkpoint.layers_of(self.model)
-            checkpoint.save(
-                self.directory,
-                {name: {key: next(weights) for key in layer} for name, layer in layers.items()},
-            )
-            self._unwritten, self._written_at = False, now
+        due = at_once or now - self._written_at >= SECONDS_BETWEEN_WRITES
+        if self.directory and due and self.kept is not self._on_disk:
+            weights = iter(self.kept.weights)
+            layers = checkpoint.layers_of(self.model).items()
+            checkpoint.save(self.directory, {n: {k: next(weights) for k in ts} for n, ts in layers})
+            self._on_disk, self._written_at = self.kept, now
 
 
 def snapshot(model: Any) -> Weights:

@@ -29,9 +29,9 @@ class Log:
         if self.log_epochs and epoch % self.log_epochs == 0:
             self.line(f"[Train] epoch: {epoch}/{self.num_epochs}, loss: {train_loss}")
 
-    def kept(self, epoch: int, score: float, loss: float, keep: str) -> None:
-        dev = f"dev score/loss: {score:.4f}/{loss:.4f}"
-        self.line(f"[Train] kept epoch: {epoch}/{self.num_epochs}, {dev} ({keep})")
+    def kept(self, epoch: int | None, score: float, loss: float, keep: str) -> None:
+        which = "none of this run" if epoch is None else f"{epoch}/{self.num_epochs}"
+        self.line(f"[Train] kept epoch: {which}, dev score/loss: {score:.4f}/{loss:.4f} ({keep})")
 
     def line(self, text: str) -> None:
         if not self.log_epochs:

@@ -1,7 +1,6 @@
 """RunnerV2_1: trains, evaluates, predicts, and keeps the best weights, in memory and on disk."""
 
 from collections.abc import Iterable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +9,10 @@ from torch import Tensor
 
 from opnet import checkpoint
 from opnet.data import Rows, as_features, as_rows
-from opnet.errors import NonFiniteError, check_count
+from opnet.errors import check_count
 from opnet.losses import Loss
 from opnet.step import predictions
-from opnet.walk import state, untouched
+from opnet.walk import check_places, named_ops, state, untouched
 
 from .best import KEEP, Best
 from .log import Log
@@ -26,12 +25,15 @@ class RunnerV2_1:
     `model`, `optimizer`, `metric(predicts, labels)` and `loss_fn(predicts, labels)` may be opnet's
     or a learner's own. `train_scores`, `train_loss`, `dev_scores`, `dev_loss` are lists of floats,
     one a finished epoch: the train numbers are of the weights before its update, the dev numbers of
-    those after it. `kept_epoch` is the one whose weights the last `train` kept. Data sets are pairs
-    [X, y] of tensors, NumPy arrays or lists.
+    those after it. `kept_epoch` is the place in these lists of the weights that were kept; log
+    lines and callbacks count each `train` from 0. Data sets are pairs [X, y] of tensors, NumPy
+    arrays or lists.
     Source: NNDL 4.2, RunnerV2_1.
     """
 
     def __init__(self, model: Any, optimizer: Any, metric: Any, loss_fn: Any) -> None:
+        check_places(model)
+        named_ops(model)  # refuses names that clash
         for role, part in (("optimizer", optimizer), ("loss_fn", loss_fn)):
             if getattr(part, "model", None) not in (None, model):
                 raise ValueError(f"RunnerV2_1: {role} was made for another model than this one")
@@ -40,6 +42,7 @@ class RunnerV2_1:
         self.train_loss: list[float] = []
         self.dev_scores: list[float] = []
         self.dev_loss: list[float] = []
+        self.histories = (self.train_scores, self.train_loss, self.dev_scores, self.dev_loss)
         self.kept_epoch: int | None = None
         self.stop = False
 
@@ -76,16 +79,24 @@ class RunnerV2_1:
         dev_rows = self._rehearsed("dev_set", dev_set)
         if num_epochs == 0:
             return
+        self.stop = False
+        for callback in hooks:
+            if hasattr(callback, "on_train_begin"):
+                callback.on_train_begin(self)
         best, log = Best(self.model, keep, save_dir), Log(num_epochs, log_epochs)
+        if self.train_loss:  # a run after a run keeps the weights that it started from, if better
+            best.offer(None, *self._judge(*dev_rows)[:2], best.kept.weights)
         run = Run(self, train_rows, dev_rows, best, log, hooks)
         try:
             run.epochs()
-        except BaseException:
-            with suppress(NonFiniteError):  # the error under way says more
-                run.read()
+        except BaseException as error:
+            for closing in (run.read, run.end):  # their errors are notes to the one under way
+                try:
+                    closing()
+                except Exception as second:
+                    error.add_note(str(second))
             raise
-        finally:
-            run.end()
+        run.end()
 
     def evaluate(self, data_set: Any) -> tuple[float, float]:
         """(score, loss) on [X, y]; leaves no trace in model, loss, histories or random state."""
@@ -105,6 +116,7 @@ class RunnerV2_1:
     def load_model(self, model_dir: str | Path) -> None:
         """Read <layer>.pdparams of each layer with weights: all, or none and a CheckpointError."""
         checkpoint.load(model_dir, self.model)
+        self.kept_epoch = None
 
     def _like(self) -> Tensor:
         """A tensor of the dtype and on the device that the model works in."""
@@ -123,7 +135,7 @@ class RunnerV2_1:
         X, y = as_rows(who, data_set, self._like())
         try:
             _, _, labels = self._judge(X, y)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, RuntimeError) as error:
             kind = TypeError if isinstance(error, TypeError) else ValueError
             raise kind(f"{who}: {error}") from error
         return [X, labels]

@@ -3,6 +3,8 @@
 import io
 import os
 import pickle
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -205,6 +207,42 @@ def test_a_file_that_does_not_fit_is_named_and_the_model_stays(
     assert "fc2" in str(error.value)
     assert "\n" not in str(error.value)
     assert unchanged(other, before)
+
+
+def test_a_refused_file_is_said_in_one_line_without_advice_to_read_it_unsafely(tmp_path):
+    (tmp_path / "fc1.pdparams").write_bytes(pickle.dumps({"W": Canary("x")}, 4))
+    (tmp_path / "fc2.pdparams").write_bytes(torch_bytes({"W": Canary("x")}))
+    code = f"import opnet\ntry: opnet.load({str(tmp_path)!r})\nexcept ValueError as e: print(e)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    first, second = done.stdout.strip().split("; ")
+    assert first.endswith(
+        "fc1.pdparams: no checkpoint that can be read safely: "
+        "it is no zip archive, as torch.save writes them"
+    )
+    assert second.endswith("it names posix.mkdir, which is no tensor")
+
+
+@pytest.mark.parametrize(
+    "W",
+    [
+        torch.ones(2, 5, dtype=torch.int64),
+        torch.ones(2, 5, dtype=torch.complex64),
+        torch.ones(2, 5).to(torch.float8_e4m3fn),
+        torch.ones(2, 0),
+        torch.ones(2, 5).to_sparse(),
+        torch.ones(2, 5, device="meta"),
+    ],
+    ids=["int64", "complex", "float8", "empty", "sparse", "meta"],
+)
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_tensors_of_another_kind_are_a_checkpoint_error(model, other, tmp_path, W):
+    saved(model, tmp_path)
+    torch.save({"W": W, "b": torch.zeros(1, 5)}, tmp_path / "fc1.pdparams")
+    for read in (load, lambda directory: checkpoints.load(directory, other)):
+        with pytest.raises(CheckpointError) as error:
+            read(tmp_path)
+        assert len(str(error.value)) < 400
 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))

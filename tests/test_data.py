@@ -35,6 +35,9 @@ def test_a_split_has_each_row_at_most_once_with_its_own_label(sizes, spare, seed
     rows = torch.cat([rows for rows, _ in parts]).flatten().tolist()
     assert len(set(rows)) == len(rows)
     assert all(torch.equal(y, rows * 10) for rows, y in parts)
+    if n > 12:
+        other = split(X, X * 10, tuple(sizes), seed=seed + 1)
+        assert not all(torch.equal(a, b) for (a, _), (b, _) in zip(parts, other, strict=True))
     again = split(X, X * 10, tuple(sizes), seed=seed)
     assert all(torch.equal(a, b) for (a, _), (b, _) in zip(parts, again, strict=True))
 
@@ -77,6 +80,7 @@ def test_no_global_random_state_is_touched_and_a_fresh_seed_is_logged(caplog):
         ({"noise": -0.1}, "noise is -0.1"),
         ({"noise": float("nan")}, "noise is nan"),
         ({"seed": -1}, "seed is -1"),
+        ({"seed": 2**70}, "seed is 1180591620717411303424, wanted at most"),
     ],
 )
 def test_moons_that_cannot_be_are_refused(arguments, said):

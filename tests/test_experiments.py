@@ -62,6 +62,18 @@ def test_boundary_draws_a_saved_checkpoint(moons_run):
     assert (directory / "drawn" / "boundary.png").stat().st_size > 10_000
 
 
+def test_boundary_draws_a_float64_checkpoint_and_names_one_that_has_no_plane(tmp_path):
+    for name, inputs in (("wide", 2), ("deep", 3)):
+        model = Model_MLP_L2(inputs, 4, 1, dtype=torch.float64)
+        RunnerV2_1(model, None, accuracy, None).save_model(tmp_path / name)
+    assert script("boundary", "wide", cwd=tmp_path).returncode == 0
+    done = script("boundary", "deep", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (
+        1,
+        "error: deep: the model has 3 inputs and 1 outputs, wanted 2 and 1\n",
+    )
+
+
 def test_the_books_settings(tmp_path):
     done = script(
         "moons", "--book", "--no-figures", "--save-dir", "out", "--keep", "last", cwd=tmp_path
@@ -98,12 +110,13 @@ def test_the_same_seed_gives_the_same_files(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--epochs", "-5"], "argument --epochs: -5 is less than 1"),
+        (["--epochs", "-5"], "argument --epochs: -5 is not from 1 to "),
         (["--epochs", "2.5"], "argument --epochs: invalid whole number value: '2.5'"),
         (["--noise", "-0.1"], "argument --noise: -0.1 is not a finite number >= 0"),
         (["--lr", "nan"], "argument --lr: nan is not a finite number"),
         (["--keep", "all"], "argument --keep: invalid choice: 'all'"),
-        (["--epoch-count", "5"], "unrecognized arguments: --epoch-count 5"),
+        (["--epoch", "5"], "unrecognized arguments: --epoch 5"),
+        (["--seed", "4294967296"], "argument --seed: 4294967296 is not from 0 to 4294967295"),
         (["--device", "gpu"], "argument --device: 'gpu' is not auto, cpu, cuda"),
     ],
 )

@@ -1,5 +1,7 @@
 """The binary cross-entropy: exact at any logit, strict about labels, never a wrong gradient."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -160,18 +162,41 @@ def test_backward_needs_a_model_and_a_forward():
 @pytest.mark.parametrize(
     "meddle",
     [
-        lambda model: model(torch.randn(3, 2)),
-        lambda model: model.fc1(torch.randn(3, 2)),
-        lambda model: model.act_fn2(torch.randn(3, 1)),
+        lambda model, X: model(torch.randn(3, 2)),
+        lambda model, X: model.fc1(torch.randn(3, 2)),
+        lambda model, X: model.act_fn2(torch.randn(3, 1)),
+        lambda model, X: X.zero_(),
+        lambda model, X: model.fc2.params["W"].add_(1),
+        lambda model, X: model.fc2.params.update(W=torch.ones(5, 1)),
     ],
-    ids=["the model", "its first op", "its last op"],
+    ids=["the model", "its first op", "its last op", "X", "a param in place", "a param rebound"],
 )
-def test_a_forward_between_loss_and_backward_is_refused(meddle):
-    model = Model_MLP_L2(2, 5, 1)
+def test_what_changes_between_loss_and_backward_is_refused(meddle):
+    model, X = Model_MLP_L2(2, 5, 1), torch.randn(3, 2)
+    loss_fn = BinaryCrossEntropyLoss(model)
+    loss_fn(model(X), torch.ones(3, 1))
+    meddle(model, X)
+    with pytest.raises(RuntimeError, match="has run or was changed since"):
+        loss_fn.backward()
+
+
+def test_an_op_that_remembers_under_other_names_is_watched_too():
+    class Learner:
+        def forward(self, x):
+            self.x = x
+            return x * 1.0
+
+        def backward(self, grads):
+            return grads
+
+    learner = Learner()
+    model = Sequential(learner, Linear(2, 1, "fc1"), Logistic())
     loss_fn = BinaryCrossEntropyLoss(model)
     loss_fn(model(torch.randn(3, 2)), torch.ones(3, 1))
-    meddle(model)
-    with pytest.raises(RuntimeError, match="has run since"):
+    loss_fn.backward()
+    loss_fn.backward()
+    learner.forward(torch.randn(3, 2))
+    with pytest.raises(RuntimeError, match="has run or was changed since"):
         loss_fn.backward()
 
 
@@ -180,8 +205,38 @@ def test_predictions_that_are_not_the_latest_are_refused_and_detached_ones_are_n
     loss_fn = BinaryCrossEntropyLoss(model)
     old = model(torch.randn(3, 2))
     new = model(torch.randn(3, 2))
-    loss_fn(old, torch.ones(3, 1))
-    with pytest.raises(RuntimeError, match="has run since"):
-        loss_fn.backward()
+    for wrong in (old, new.clone()):
+        loss_fn(wrong, torch.ones(3, 1))
+        with pytest.raises(RuntimeError, match="are not what the model put out last"):
+            loss_fn.backward()
     loss_fn(new.detach(), torch.ones(3, 1))
     loss_fn.backward()
+
+
+def test_a_copied_loss_walks_its_copied_model():
+    loss_fn = BinaryCrossEntropyLoss(Model_MLP_L2(2, 5, 1))
+    loss_fn(loss_fn.model(torch.randn(3, 2)), torch.ones(3, 1))
+    twin = copy.deepcopy(loss_fn)
+    assert torch.equal(twin.backward(), loss_fn.backward())
+
+
+def test_logits_are_taken_only_where_they_are_those_of_the_predictions():
+    class Squeezed(Logistic):
+        def forward(self, inputs):
+            self.outputs = 0.8 * super().forward(inputs) + 0.1
+            return self.outputs
+
+    y = torch.rand(3, 3)
+    for model, view in ((Sequential(Squeezed()), lambda p: p), (Sequential(Logistic()), torch.t)):
+        p = view(model(torch.randn(3, 3)))
+        loss = BinaryCrossEntropyLoss(model)(p, y)
+        torch.testing.assert_close(loss, torch.nn.functional.binary_cross_entropy(p, y))
+
+
+def test_a_logistic_is_floored_only_while_it_feeds_a_cross_entropy():
+    op = Logistic()
+    model = Sequential(op)
+    BinaryCrossEntropyLoss(model)(model(torch.randn(3, 1)), torch.ones(3, 1))
+    assert op.floored
+    op(torch.randn(3, 1))
+    assert not op.floored

@@ -3,7 +3,16 @@
 import pytest
 import torch
 
-from opnet import Linear, Logistic, Model_MLP_L2, Op, Sequential
+from opnet import (
+    BatchGD,
+    BinaryCrossEntropyLoss,
+    Linear,
+    Logistic,
+    Model_MLP_L2,
+    Op,
+    Sequential,
+)
+from opnet.step import training_step
 from opnet.tensors import pick_device
 from opnet.walk import named_layers, named_ops
 
@@ -66,7 +75,7 @@ def test_ops_in_nested_containers_have_a_path():
         ([Twice(), NoBackward()], TypeError, r"layer 1 \(NoBackward\) has no backward"),
         ([NoForward()], TypeError, r"layer 0 \(NoForward\) has no forward"),
         ([Op()], TypeError, r"layer 0 \(Op\) has no forward"),
-        ([twice := Twice(), Logistic(), twice], ValueError, "layer 2 .Twice.* stands there twice"),
+        ([twice := Twice(), Logistic(), twice], ValueError, "Twice stands in two places"),
     ],
 )
 def test_what_is_no_chain_is_refused_at_construction(layers, error, said):
@@ -157,6 +166,111 @@ def test_train_and_eval_reach_every_op():
     assert model.layers[0].layers[0].training
 
 
+def test_one_op_in_two_nested_containers_is_refused():
+    shared = Linear(2, 2, "a")
+    with pytest.raises(ValueError, match="Linear 'a' stands in two places"):
+        Sequential(Sequential(shared, Logistic()), Sequential(shared, Logistic()))
+
+
+def test_a_name_of_the_class_does_not_clash():
+    class Named(Twice):
+        name = "twice"
+
+    assert names(Sequential(Named(), Named())) == ["Named_0", "Named_1"]
+
+
+def test_a_layer_whose_backward_returns_nothing_is_named():
+    class Silent(Twice):
+        def backward(self, grads):
+            pass
+
+    model = Sequential(Linear(2, 2, "fc1"), Silent(), Logistic())
+    with pytest.raises(TypeError, match="Silent 'Silent_1': backward returned None"):
+        model.backward(model(torch.randn(3, 2)))
+
+
+def test_an_error_of_a_learners_own_backward_is_not_renamed():
+    class Typo(Twice):
+        def backward(self, grads):
+            return grads * self.kpet
+
+    op = Typo()
+    op(torch.ones(2, 2))
+    with pytest.raises(AttributeError, match="kpet"):
+        op.backward(torch.ones(2, 2))
+
+
+def test_a_learners_whole_backward_may_take_what_it_likes():
+    class SoftmaxRegression(Op):
+        """NNDL 3.1: a model whose backward takes the labels."""
+
+        def __init__(self):
+            self.outputs = None
+
+        def forward(self, inputs):
+            self.outputs = torch.softmax(inputs, dim=1)
+            return self.outputs
+
+        def backward(self, labels):
+            return self.outputs - torch.eye(3)[labels]
+
+    op = SoftmaxRegression()
+    with pytest.raises(RuntimeError, match="SoftmaxRegression: backward before forward"):
+        op.backward(torch.tensor([0, 1]))
+    op(torch.randn(2, 3))
+    assert op.backward(torch.tensor([0, 1])).shape == (2, 3)
+
+
+@pytest.mark.parametrize("where", ["class", "instance"])
+def test_a_backward_written_beside_a_half_is_the_one_that_counts(where):
+    calls = []
+
+    class Counted(Linear):
+        def backward(self, grads):
+            calls.append(1)
+            return super().backward(grads)
+
+        def backward_params(self, grads):
+            super().backward_params(grads)
+
+    op = Counted(2, 1, "fc1") if where == "class" else Linear(2, 1, "fc1")
+    if where == "instance":
+        plain = op.backward
+        op.backward = lambda grads: calls.append(1) or plain(grads)
+    model = Sequential(op, Logistic())
+    model.backward_params(model(torch.randn(3, 2)))
+    assert calls == [1]
+
+
+def test_grads_that_were_set_to_none_are_made_again():
+    op = Linear(2, 1, "fc1")
+    op.grads = None
+    op.backward(op(torch.randn(3, 2)))
+    assert op.grads["W"].shape == (2, 1)
+
+
+def test_to_moves_floating_tensors_only():
+    op = Linear(2, 1, "fc1")
+    op.buffers["seen"] = torch.tensor(3)
+    op.to(torch.float64)
+    assert (op.params["W"].dtype, op.buffers["seen"].dtype) == (torch.float64, torch.int64)
+    with pytest.raises(TypeError, match=r"to\(torch.int64\), wanted a device or a floating"):
+        op.to(torch.int64)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"dtype": "float64"}, "dtype is 'float64', wanted floating point, as torch.float64"),
+        ({"dtype": torch.int64}, "dtype is torch.int64"),
+        ({"generator": 0}, "generator is 0, wanted a torch.Generator"),
+    ],
+)
+def test_options_of_the_wrong_type_are_named(options, said):
+    with pytest.raises(TypeError, match=f"Linear 'fc1': {said}"):
+        Linear(2, 1, "fc1", **options)
+
+
 def test_the_first_layers_input_gradient_is_not_computed_in_a_step():
     calls = []
 
@@ -166,8 +280,8 @@ def test_the_first_layers_input_gradient_is_not_computed_in_a_step():
             return super().backward_inputs(grads)
 
     model = Sequential(Watched(2, 3, "first"), Logistic(), Watched(3, 1, "second"))
-    model(torch.randn(4, 2))
-    model.backward_params(torch.randn(4, 1))
+    loss_fn = BinaryCrossEntropyLoss(model)
+    training_step(model, loss_fn, BatchGD(0.1, model), torch.randn(4, 2), torch.ones(4, 1))
     assert calls == ["second"]
 
 

@@ -10,7 +10,7 @@ from experiments import cli
 if TYPE_CHECKING:
     from runners import RunnerV2_1
 
-BENT = {"noise": 0.2, "hidden": 5, "lr": 5.0, "epochs": 2000}  # enough for the boundary to bend
+BENT = {"noise": 0.2, "hidden": 5, "lr": 8.0, "epochs": 1000}  # enough for the boundary to bend
 BOOK = {"noise": 0.5, "hidden": 5, "lr": 0.2, "epochs": 1000}  # NNDL 4.2.6
 HISTORIES = ("train_loss", "train_scores", "dev_loss", "dev_scores")
 
@@ -23,8 +23,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--test", type=count, default=200, help="rows for the final score")
     parser.add_argument("--noise", type=cli.amount, help="standard deviation (0.2)")
     parser.add_argument("--hidden", type=count, help="hidden units (5)")
-    parser.add_argument("--lr", type=cli.amount, help="learning rate (5)")
-    parser.add_argument("--epochs", type=count, help="full-batch steps (2000)")
+    parser.add_argument("--lr", type=cli.amount, help="learning rate (8)")
+    parser.add_argument("--epochs", type=count, help="full-batch steps (1000)")
     parser.add_argument("--seed", type=cli.whole_number(0), default=0)
     parser.add_argument("--device", type=cli.device, default="auto", help="auto, cpu, cuda, mps")
     parser.add_argument("--keep", choices=("best_score", "best_loss", "last"), default="best_score")

@@ -36,7 +36,7 @@ def test_moons_prints_settings_log_test_score_and_paths(moons_run):
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
     assert lines[0].startswith("[Settings] train: 640, dev: 160, test: 200, noise: 0.2, hidden: 5")
-    assert "[Train] epoch: 0/2000, loss: " in done.stdout
+    assert "[Train] epoch: 0/1000, loss: " in done.stdout
     score = re.search(r"^\[Test\] score/loss: (\d\.\d{4})/\d\.\d{4}$", done.stdout, re.MULTILINE)
     assert float(score[1]) > 0.94
     written = [line.removeprefix("[Written] ") for line in lines if line.startswith("[Written] ")]
@@ -50,7 +50,7 @@ def test_moons_history_has_a_row_an_epoch(moons_run):
     directory, _ = moons_run
     with open(directory / "checkpoints" / "runs" / "moons" / "history.csv") as file:
         rows = list(csv.DictReader(file))
-    assert [int(row["epoch"]) for row in rows] == list(range(2000))
+    assert [int(row["epoch"]) for row in rows] == list(range(1000))
     assert all(0 <= float(row["dev_scores"]) <= 1 for row in rows)
 
 

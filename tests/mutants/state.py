@@ -424,6 +424,15 @@ class TransposesAll(Affine):
         self.grads["b"] = grads.sum(0, keepdim=True)
 
 
+class TurnsAllAxes(PlainAffine):
+    """The same by permute, of which torch does not warn."""
+
+    def backward(self, grads):
+        turned = self.inputs.permute(*reversed(range(grads.ndim)))
+        self.grads = {"W": torch.matmul(turned, grads), "b": rows_of(grads).sum(0, keepdim=True)}
+        return torch.matmul(grads, self.params["W"].T)
+
+
 class SumsFirstAxis(Affine):
     """db sums the first axis only, whatever axes there are."""
 
@@ -573,6 +582,7 @@ STATE = [
     Mutant("SampleDeviation", SampleDeviation, "fails-batch-of-one", "outputs", normal(5, 4)),
     Mutant("DividesByOthers", DividesByOthers, "fails-batch-of-one", "inputs"),
     Mutant("TransposesAll", TransposesAll, "fails-extra-axes", "W", normal(2, 5, 3)),
+    Mutant("TurnsAllAxes", TurnsAllAxes, "fails-extra-axes", "W", normal(4, 5, 3)),
     Mutant("SumsFirstAxis", SumsFirstAxis, "fails-extra-axes", "b", normal(4, 5, 3)),
     Mutant("SecondAxis", SecondAxis, "fails-extra-axes", "inputs", normal(2, 5, 3)),
     Mutant("CutsSecondAxis", CutsSecondAxis, "fails-extra-axes", "inputs", normal(2, 4, 3)),

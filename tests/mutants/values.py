@@ -410,6 +410,20 @@ class BelowALine(GELU):
         return super().backward_inputs(grads) * (self.inputs > -0.5)
 
 
+class EarlySaturation(Softplus):
+    """dy/dx = 1 where x > 4, where it is 0.982 and more."""
+
+    def backward_inputs(self, grads):
+        return torch.where(self.inputs > 4, grads, super().backward_inputs(grads))
+
+
+class EarlyZero(Tanh):
+    """dy/dx = 0 where |x| > 3, where it is 0.00987 and less."""
+
+    def backward_inputs(self, grads):
+        return super().backward_inputs(grads) * (self.inputs.abs() <= 3)
+
+
 class NegativeELU(ELU):
     """dy/dx = y for y + a where x < 0."""
 
@@ -540,6 +554,11 @@ class MagnitudeOnly(Abs):
         return self.inputs.sign() * grads.abs()
 
 
+def wide():
+    """Inputs of which many lie beyond 4 and -4."""
+    return 4 * torch.randn(5, 3)
+
+
 VALUES = [
     Mutant("Unspread", Unspread, "wrong-shape", "inputs"),
     Mutant("Unfolded", Unfolded, "wrong-shape", "inputs"),
@@ -589,6 +608,8 @@ VALUES = [
     Mutant("LastFeature", LastFeature, "wrong-elements", "inputs"),
     Mutant("FirstRowNot", FirstRowNot, "wrong-elements", "inputs"),
     Mutant("BelowALine", BelowALine, "wrong-elements", "inputs"),
+    Mutant("EarlySaturation", EarlySaturation, "wrong-elements", "inputs", wide),
+    Mutant("EarlyZero", EarlyZero, "wrong-elements", "inputs", wide, also=("missing-term",)),
     Mutant("NegativeELU", NegativeELU, "wrong-elements", "inputs", also=("missing-term",)),
     Mutant("FirstHalf", FirstHalf, "missing-term", "inputs"),
     Mutant("ClosedGate", ClosedGate, "wrong-elements", "inputs", normal(5, 4)),

@@ -6,6 +6,7 @@ if TYPE_CHECKING:
     from .activations import Logistic
     from .data import make_moons, split
     from .errors import CheckpointError, NonFiniteError
+    from .gradcheck import check
     from .linear import Linear
     from .losses import BinaryCrossEntropyLoss
     from .metrics import accuracy
@@ -25,6 +26,7 @@ _ROOMS = {
     "Optimizer": "optimizers",
     "Sequential": "op",
     "accuracy": "metrics",
+    "check": "gradcheck",
     "load": "models",
     "make_moons": "data",
     "split": "data",

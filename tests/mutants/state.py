@@ -592,11 +592,5 @@ STATE = [
     Mutant("HalfForgetsBias", HalfForgetsBias, "halves-disagree", "b"),
     Mutant("HalfIsAnother", HalfIsAnother, "halves-disagree", "inputs"),
     Mutant("HalfWritesNothing", HalfWritesNothing, "halves-disagree", "v", normal(5, 3)),
-    Mutant(
-        "HalfInAModel",
-        lambda: Sequential(Affine(3, 3), HalfForgetsSlope()),
-        "halves-disagree",
-        "inputs",
-    ),
     Mutant("HalfTakesMean", HalfTakesMean, "halves-disagree", "W"),
 ]

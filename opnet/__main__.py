@@ -1,0 +1,81 @@
+"""`python -m opnet check file.py:Op`: proves an op in a file, or names what is wrong with it.
+
+Exit codes: 0 passed, 1 something found, 2 nothing that could be checked.
+"""
+
+import argparse
+import importlib.util
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+PASSED, FOUND, UNUSABLE = 0, 1, 2
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m opnet", description=__doc__, allow_abbrev=False
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    check = commands.add_parser("check", help="prove the gradients of an op", allow_abbrev=False)
+    check.add_argument("target", type=target, metavar="path/to/file.py:ClassOrInstance")
+    check.add_argument("--input", type=shape, metavar="5x4", help="rows x features, axes in front")
+    check.add_argument("--json", action="store_true", help="the report for machines")
+    check.add_argument("--seed", type=int, default=0)
+    settings = parser.parse_args(arguments)
+
+    from .gradcheck import check as checked
+
+    try:
+        op = loaded(*settings.target)
+        inputs = None if settings.input is None else drawn(settings.input, settings.seed)
+        report = checked(op, inputs, seed=settings.seed)
+    except Exception as error:  # of the file that was named: whatever it raises
+        print(f"error: {type(error).__name__}: {' '.join(str(error).split())}", file=sys.stderr)
+        return UNUSABLE
+    print(json.dumps(report.as_dict(), indent=2) if settings.json else report)
+    return PASSED if report.passed else FOUND
+
+
+def target(text: str) -> tuple[Path, str]:
+    """An argparse type: file.py:Name."""
+    path, _, name = text.rpartition(":")
+    if not path.endswith(".py") or not name.isidentifier():
+        raise argparse.ArgumentTypeError(f"{text!r} is not path/to/file.py:ClassOrInstance")
+    if not Path(path).is_file():
+        raise argparse.ArgumentTypeError(f"{path}: no such file")
+    return Path(path), name
+
+
+def shape(text: str) -> list[int]:
+    """An argparse type: 5x4, 2x5x4."""
+    if not re.fullmatch(r"[1-9]\d{0,3}(x[1-9]\d{0,3})+", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a shape as 5x4")
+    return [int(size) for size in text.split("x")]
+
+
+def loaded(path: Path, name: str) -> Any:
+    """The op called `name` in the file; a class is called without arguments."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path} cannot be imported")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module
+    sys.path.insert(0, str(path.parent))
+    spec.loader.exec_module(module)
+    if not hasattr(module, name):
+        raise AttributeError(f"{path} has no {name}")
+    found = getattr(module, name)
+    return found() if isinstance(found, type) else found
+
+
+def drawn(sizes: list[int], seed: int) -> Any:
+    import torch
+
+    return torch.randn(sizes, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,105 @@
+"""Inputs and labels that an op, a model or a loss can work with."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..tensors import as_tensor
+from ..walk import dict_of, leaf_ops
+from .subject import Subject, is_loss
+
+ROWS, FEATURES = 5, 4
+
+
+def drawn(op: Any, inputs: Any, seed: int) -> tuple[Tensor, Tensor | None]:
+    """(X, labels) in float64; labels are None unless `op` is a loss.
+
+    Without `inputs`, the first of several candidates on which forward runs and is finite.
+    ValueError when a loss finds none.
+    """
+    like = torch.empty(0, dtype=torch.float64)
+    if is_loss(op):
+        return _for_a_loss(op, inputs, seed)
+    if inputs is not None:
+        return _wide(as_tensor("check: inputs", inputs, like)), None
+    for x in _candidates(op, seed):
+        try:
+            outputs = Subject(op).forward(x.clone())
+        except Exception:  # what the op says to inputs of its own width is reported later
+            continue
+        if isinstance(outputs, Tensor) and outputs.isfinite().all():
+            return x, None
+    return next(_candidates(op, seed)), None
+
+
+def _candidates(op: Any, seed: int) -> Iterator[Tensor]:
+    """Rows of as many features as some param has rows or columns; of any sign, then positive."""
+    widths = [
+        size for leaf in leaf_ops(op) for p in dict_of(leaf, "params").values() for size in p.shape
+    ]
+    generator = torch.Generator().manual_seed(seed)
+    for make in (torch.randn, lambda *a, **k: torch.rand(*a, **k) + 0.5):
+        for width in dict.fromkeys([*widths[:1], FEATURES, *widths, 1, 2, 3]):
+            yield make(ROWS, width, dtype=torch.float64, generator=generator)
+
+
+def _for_a_loss(op: Any, inputs: Any, seed: int) -> tuple[Tensor, Tensor]:
+    like = torch.empty(0, dtype=torch.float64)
+    if inputs is not None:
+        try:
+            x, labels = inputs
+        except (TypeError, ValueError):
+            raise ValueError("check: a loss takes inputs (X, labels)") from None
+        x, labels = as_tensor("check: X", x, like), as_tensor("check: labels", labels, like)
+        return _wide(x), labels.double() if labels.is_floating_point() else labels
+    model = getattr(op, "model", None)
+    generator = torch.Generator().manual_seed(seed)
+    error: Exception | None = None
+    for x in _candidates(model, seed) if model is not None else _predictions(generator):
+        try:
+            shape = Subject(model).forward(x.clone()).shape if model is not None else x.shape
+        except Exception as caught:
+            error = caught
+            continue
+        for labels in _labels(shape, generator):
+            try:
+                op_copy = Subject(op, labels)
+                if hasattr(op, "check"):  # the door of opnet's losses converts and refuses
+                    labels = op.check(_predict(op_copy, x), labels)
+                    op_copy = Subject(op, labels)
+                if op_copy.forward(x.clone()).isfinite().all():
+                    return x, labels
+            except Exception as caught:
+                error = caught
+    raise ValueError(f"check: found no inputs for {type(op).__name__}: {error}")
+
+
+def _predict(subject: Subject, x: Tensor) -> Tensor:
+    return x if subject.model is None else subject.model.forward(x.clone())
+
+
+def _predictions(generator: torch.Generator) -> Iterator[Tensor]:
+    p = torch.rand(ROWS, 3, dtype=torch.float64, generator=generator) * 0.8 + 0.1
+    yield p
+    yield p[:, :1]
+    yield torch.randn(ROWS, 3, dtype=torch.float64, generator=generator)
+
+
+def _labels(shape: torch.Size, generator: torch.Generator) -> Iterator[Tensor]:
+    soft = torch.rand(shape, dtype=torch.float64, generator=generator)
+    yield soft
+    yield soft / soft.sum(-1, keepdim=True)
+    yield torch.randint(shape[-1], shape[:-1], generator=generator)
+    yield (soft > 0.5).double()
+    yield (soft > 0.5).double() * 2 - 1
+
+
+def _wide(x: Tensor) -> Tensor:
+    """In float64, and off the numbers that float32 can hold, so that low precision shows."""
+    x = x.detach().cpu()
+    if not x.is_floating_point():
+        return x
+    generator = torch.Generator().manual_seed(0)
+    return x.double() * (1 + 1e-9 * torch.rand(x.shape, dtype=torch.float64, generator=generator))

@@ -1,0 +1,190 @@
+"""The tools of an examination: fresh copies, walks forward and backward, comparisons."""
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from ..walk import named_ops
+from .numeric import Slopes, slopes
+from .report import Report
+from .subject import Subject
+
+Compared = dict[str, tuple[Slopes, Tensor]]
+
+
+class Walk(NamedTuple):
+    """One forward and backward: what came out, and the copies of what went in."""
+
+    outputs: Tensor
+    upstream: Tensor
+    grads: dict[str, Any]  # "inputs" and each param
+
+
+class Examination:
+    """Runs an op through every situation and writes what it finds into `report`."""
+
+    def __init__(
+        self,
+        op: Any,
+        x: Tensor,
+        labels: Tensor | None,
+        seed: int,
+        report: Report,
+        alone: Callable[[Any, Tensor, int], Report],
+    ) -> None:
+        self.op, self.x, self.labels, self.report = op, x, labels, report
+        self.examine_alone = alone
+        self.seed = seed
+        self.evaluating = False
+
+    # --- the pieces
+
+    def random(self, *shape: int, salt: int = 0) -> Tensor:
+        generator = torch.Generator().manual_seed(self.seed * 1000 + salt)
+        return torch.randn(shape, dtype=torch.float64, generator=generator)
+
+    def subject(
+        self,
+        *,
+        moved: bool = True,
+        rebound: bool = False,
+        warm: bool = True,
+        contiguous: bool = False,
+    ) -> Subject:
+        """A fresh copy with two other batches behind it; then its params leave their start."""
+        subject = Subject(self.op, self.labels)
+        if self.evaluating:
+            subject.set_training(False)
+        if warm:
+            for batch in self.other_batches():
+                self.walk(subject, batch, salt=77, contiguous=contiguous)
+        if moved:
+            for salt, (label, param) in enumerate(subject.params.items()):
+                if param.is_floating_point():
+                    by = 0.25 * self.random(*param.shape, salt=salt + 1)
+                    if rebound:
+                        subject.rebind(label, param + by)
+                    else:
+                        param.add_(by)
+        return subject
+
+    def other_batches(self) -> list[Tensor]:
+        """Rows between those of x, one fewer where there are more; then those of x in turn."""
+        x = self.x
+        if x.ndim < 2 or x.shape[-2] < 2 or not x.is_floating_point():
+            return [x * 0.5]
+        mixed = 0.7 * x + 0.3 * x.flip(-2)  # inside of any convex domain
+        return [mixed if self.labels is not None else mixed[..., :-1, :], x.flip(-2)]
+
+    def upstream_for(self, outputs: Tensor, salt: int = 0) -> Tensor:
+        """Signed, random, and not contiguous."""
+        if outputs.ndim == 0:
+            return torch.ones_like(outputs)
+        wide = self.random(*outputs.shape[:-1], 2 * outputs.shape[-1] + 1, salt=500 + salt)
+        return wide[..., : 2 * outputs.shape[-1] : 2]
+
+    def walk(self, subject: Subject, x: Tensor, *, salt: int = 0, contiguous: bool = False) -> Walk:
+        x = x.clone()
+        outputs = subject.forward(x).clone()
+        upstream = self.upstream_for(outputs, salt)
+        if contiguous:
+            upstream = upstream.contiguous()
+        kept = upstream.clone()
+        dx = subject.backward(upstream)
+        grads = {"inputs": dx, **subject.grads}
+        copies = {k: g.clone() if isinstance(g, Tensor) else g for k, g in grads.items()}
+        return Walk(outputs, kept, copies)
+
+    def slopes_of(self, subject: Subject, where: str, x: Tensor) -> Slopes:
+        """The numeric slopes of every output by the inputs or by one param."""
+        if where == "inputs":
+            return slopes(subject.forward, x)
+        param = subject.params[where]
+        before = param.clone()
+
+        def forward(moved: Tensor) -> Tensor:
+            param.copy_(moved)
+            return subject.forward(x.clone())
+
+        try:
+            return slopes(forward, before)
+        finally:
+            param.copy_(before)
+
+    def with_points(self, points: tuple[float, ...]) -> Tensor:
+        """x with the points strewn over it; in a small x not all of them have room."""
+        x = self.x.clone()
+        order = torch.randperm(x.numel(), generator=torch.Generator().manual_seed(self.seed))
+        for place, point in zip(order.tolist(), points, strict=False):
+            x.view(-1)[place] = point
+        return x
+
+    def leaves(self, root: Any) -> Iterator[tuple[str, Any, Tensor]]:
+        """Every op of a container with a copy of the inputs that it gets there."""
+        subject = Subject(root)
+        inputs: dict[str, Tensor] = {}
+
+        def watched(name: str, forward: Any) -> Any:
+            def watch(x: Tensor) -> Any:
+                inputs.setdefault(name, x.clone())
+                return forward(x)
+
+            return watch
+
+        ops = named_ops(subject.op)
+        originals = named_ops(root)
+        for name, op in ops.items():
+            op.forward = watched(name, op.forward)
+        subject.forward(self.x.clone())
+        yield from ((name, originals[name], x) for name, x in inputs.items())
+
+    def alone(self, op: Any, x: Tensor) -> Report:
+        return self.examine_alone(op, x, self.seed)
+
+    # --- comparing
+
+    def compared(self, subject: Subject, walk: Walk, x: Tensor) -> Compared:
+        """The gradients of `walk` that can be compared, with the elements that are wrong."""
+        found = {}
+        for where, hand in walk.grads.items():
+            if isinstance(hand, Tensor) and self.fits(subject, where, hand, x):
+                numeric = self.slopes_of(subject, where, x)
+                found[where] = (numeric, outside(hand, numeric, walk.upstream))
+        return found
+
+    def wrong(self, subject: Subject, walk: Walk, x: Tensor) -> Compared:
+        return {w: (n, bad) for w, (n, bad) in self.compared(subject, walk, x).items() if bad.any()}
+
+    def fits(self, subject: Subject, where: str, hand: Tensor, x: Tensor) -> bool:
+        wanted = x if where == "inputs" else subject.params[where]
+        return hand.shape == wanted.shape and hand.dtype == wanted.dtype
+
+    def agrees(self, x: Tensor | None = None, *, contiguous: bool = False, **how: bool) -> bool:
+        """Whether every gradient is right in another situation; an error counts as wrong."""
+        x = self.x if x is None else x
+        try:
+            subject = self.subject(contiguous=contiguous, **how)
+            walk = self.walk(subject, x, contiguous=contiguous)
+            return all(
+                isinstance(g, Tensor) and self.fits(subject, k, g, x) for k, g in walk.grads.items()
+            ) and not self.wrong(subject, walk, x)
+        except Exception:
+            return False
+
+
+def outside(hand: Tensor, numeric: Slopes, upstream: Tensor) -> Tensor:
+    """Which of the elements that were moved are not between the slopes on both sides."""
+    along = numeric.along(upstream)
+    h = hand.reshape(-1)[numeric.which]
+    low, high = along.low.squeeze(1), along.high.squeeze(1)
+    slack = 1e-9 * along.slope.squeeze(1).abs()
+    unknown = ~(low.isfinite() & high.isfinite())
+    return ~(((h >= low - slack) & (h <= high + slack)) | unknown)
+
+
+def same(a: Any, b: Tensor) -> bool:
+    if not isinstance(a, Tensor) or a.shape != b.shape:
+        return False
+    return torch.allclose(a, b, rtol=1e-9, atol=1e-12, equal_nan=True)

@@ -1,0 +1,63 @@
+"""Slopes of a forward by finite differences, each with the error that it admits of itself."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+STEP = 2.0**-12  # a power of two: x + h is exact for the inputs drawn here
+MOST_ELEMENTS = 600  # of one tensor; of a larger one so many are drawn
+ROUNDING = 64 * torch.finfo(torch.float64).eps
+
+
+class Slopes(NamedTuple):
+    """For each element moved and each output: the slope, the least and the largest it may be.
+
+    which [K] are the elements that were moved; slope, low, high are [K, outputs].
+    """
+
+    which: Tensor
+    slope: Tensor
+    low: Tensor
+    high: Tensor
+
+    def along(self, upstream: Tensor) -> "Slopes":
+        """The slopes of L = sum(outputs * upstream): [K, 1]."""
+        g = upstream.reshape(-1)
+        ends = torch.stack([self.low * g, self.high * g])
+        slope = (self.slope * g).sum(1, keepdim=True)
+        low, high = ends.amin(0).sum(1, keepdim=True), ends.amax(0).sum(1, keepdim=True)
+        return Slopes(self.which, slope, low, high)
+
+
+def slopes(forward: Callable[[Tensor], Tensor], at: Tensor, step: float = STEP) -> Slopes:
+    """Central differences at h and h/2, extrapolated; bounds from one-sided ones and their spread.
+
+    d(h) = (f(x+h) - f(x-h)) / 2h,  slope = (4 d(h/2) - d(h)) / 3. At a kink inside of x +- h the
+    one-sided slopes differ, and every value between them is allowed.
+    """
+    index = torch.arange(at.numel())
+    if len(index) > MOST_ELEMENTS:
+        index = torch.randperm(at.numel(), generator=torch.Generator().manual_seed(0))
+        index = index[:MOST_ELEMENTS].sort().values
+    here = forward(at.clone()).reshape(-1)
+    rows = []
+    for i in index.tolist():
+        h = step * max(1.0, abs(at.reshape(-1)[i].item()))
+
+        def moved(by: float, i: int = i) -> Tensor:
+            there = at.clone()
+            there.view(-1)[i] += by
+            return forward(there).reshape(-1)
+
+        far_left, left, right, far_right = (moved(by) for by in (-h, -h / 2, h / 2, h))
+        wide, narrow = (far_right - far_left) / (2 * h), (right - left) / h
+        on_right = (4 * right - far_right - 3 * here) / h
+        on_left = (3 * here - 4 * left + far_left) / h
+        slope = (4 * narrow - wide) / 3
+        size = torch.stack([here.abs(), far_left.abs(), far_right.abs()]).amax(0)
+        error = (narrow - wide).abs() + ROUNDING * size / h
+        all_slopes = torch.stack([slope, on_left, on_right])
+        rows.append((slope, all_slopes.amin(0) - error, all_slopes.amax(0) + error))
+    return Slopes(index, *(torch.stack(column) for column in zip(*rows, strict=True)))

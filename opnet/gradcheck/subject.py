@@ -1,0 +1,202 @@
+"""What is checked, on a float64 copy: an op, a model, or a loss with its labels, as one thing."""
+
+import copy
+import functools
+import inspect
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..walk import attributes, dict_of, every_part, leaf_ops, named_ops, set_training
+
+SEED = 20  # of the replay: every forward starts from it, so that a random op is one function
+
+
+class Subject:
+    """A float64 copy of `op`, called so that nothing that it does reaches the original.
+
+    `forward(x)` replays the same random numbers each time. `params` are the tensors by label, `W`
+    for a single op and `fc1.W` in a model; `labels` make the op a loss, whose outputs are 0-d.
+    """
+
+    def __init__(self, op: Any, labels: Tensor | None = None, *, wide: bool = True) -> None:
+        self.op, self.labels = _copy(op, wide=wide), labels
+        self.model = getattr(self.op, "model", None) if is_loss(op) else None
+        self.received: Tensor | None = None
+        self._generators = [(g, g.get_state()) for g in _found(self.op, torch.Generator)]
+        self._buffers = [
+            (tensor, tensor.clone())
+            for root in self._roots()
+            for leaf in leaf_ops(root)
+            for tensor in dict_of(leaf, "buffers").values()
+        ]
+        if labels is not None:
+            self._listen()
+
+    def _roots(self) -> list[Any]:
+        return [self.op] if self.model is None else [self.op, self.model]
+
+    def _listen(self) -> None:
+        """Let the loss's backward leave dL/d inputs where it can be read."""
+        if self.model is None:
+            self.op.model = _Ear(self)
+        else:
+            walk = self.model.backward
+
+            def heard(grads: Tensor) -> Any:
+                self.received = walk(grads)
+                return self.received
+
+            self.model.backward = heard
+
+    @property
+    def params(self) -> dict[str, Tensor]:
+        return {label: owner[key] for label, owner, key in self._slots("params")}
+
+    @property
+    def grads(self) -> dict[str, Any]:
+        """What stands in `grads` for each param; None where nothing does."""
+        found = {}
+        for root in self._roots():
+            for name, leaf in named_ops(root).items():
+                grads = getattr(leaf, "grads", None) or {}
+                for key in dict_of(leaf, "params"):
+                    found[self._label(root, name, key)] = grads.get(key)
+        return found
+
+    def rebind(self, label: str, tensor: Tensor) -> None:
+        for slot, owner, key in self._slots("params"):
+            if slot == label:
+                owner[key] = tensor
+
+    def _slots(self, kind: str) -> Iterator[tuple[str, dict[str, Tensor], str]]:
+        for root in self._roots():
+            for name, leaf in named_ops(root).items():
+                owner = dict_of(leaf, kind)
+                for key in owner:
+                    yield self._label(root, name, key), owner, key
+
+    def _label(self, root: Any, name: str, key: str) -> str:
+        return f"{name}.{key}" if hasattr(root, "layers") else key
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.no_grad():
+            self.rewind()
+            return self.plain_forward(x)
+
+    def rewind(self) -> None:
+        """Random numbers and buffers as they were before the first forward."""
+        rewind()
+        for generator, start in self._generators:
+            generator.set_state(start)
+        for tensor, before in self._buffers:
+            tensor.copy_(before)
+
+    def plain_forward(self, x: Tensor) -> Tensor:
+        if self.labels is None:
+            return self.op.forward(x)
+        predicts = x if self.model is None else self.model.forward(x)
+        loss = getattr(self.op, "forward", self.op)(predicts, self.labels)
+        return torch.as_tensor(loss, dtype=torch.float64).reshape(())
+
+    def backward(self, grads: Tensor) -> Any:
+        with torch.no_grad():
+            if self.labels is None:
+                return self.op.backward(grads)
+            self.received = None
+            self.op.backward()
+            return self.received
+
+    def set_training(self, training: bool) -> None:
+        for root in self._roots():
+            set_training(every_part(root), training)
+
+
+class _Ear:
+    """A model that only hears what a loss sends back."""
+
+    def __init__(self, subject: Subject) -> None:
+        self.subject = subject
+
+    def backward(self, grads: Tensor) -> Tensor:
+        self.subject.received = grads
+        return grads
+
+
+def is_loss(op: Any) -> bool:
+    """Whether forward takes predictions and labels."""
+    rule = getattr(op, "forward", op)
+    needed = [
+        p
+        for p in inspect.signature(rule).parameters.values()
+        if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
+    ]
+    return len(needed) >= 2
+
+
+@contextmanager
+def own_randomness() -> Iterator[None]:
+    """What is drawn inside is drawn from a fixed start; the global sources go on as they were."""
+    import numpy as np
+
+    before = torch.get_rng_state(), random.getstate(), np.random.get_state()
+    try:
+        rewind()
+        yield
+    finally:
+        torch.set_rng_state(before[0])
+        random.setstate(before[1])
+        np.random.set_state(before[2])
+
+
+def rewind() -> None:
+    """Put every global source of random numbers at its fixed start."""
+    import numpy as np
+
+    torch.set_rng_state(_torch_start())
+    random.setstate(_PYTHON_START)
+    np.random.seed(SEED)
+
+
+@functools.cache
+def _torch_start() -> Tensor:
+    return torch.Generator().manual_seed(SEED).get_state()
+
+
+_PYTHON_START = random.Random(SEED).getstate()
+
+
+def _copy(op: Any, *, wide: bool) -> Any:
+    """A deep copy on the CPU, in float64 if `wide`; one tensor in two places stays one."""
+    memo: dict[int, Any] = {}
+    for tensor in _found(op, Tensor):
+        there = tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+        memo[id(tensor)] = there.double() if wide and there.is_floating_point() else there
+    for generator in _found(op, torch.Generator):
+        memo[id(generator)] = torch.Generator().set_state(generator.get_state())
+    return copy.deepcopy(op, memo)
+
+
+def _found(root: Any, kind: type) -> list[Any]:
+    """Every object of `kind` in the attributes of the op, its layers and its model."""
+    found: dict[int, Any] = {}
+    seen: set[int] = set()
+    todo = [root]
+    while todo:
+        thing = todo.pop()
+        if id(thing) in seen:
+            continue
+        seen.add(id(thing))
+        if isinstance(thing, kind):
+            found[id(thing)] = thing
+        elif isinstance(thing, dict):
+            todo.extend(thing.values())
+        elif isinstance(thing, (list, tuple)):
+            todo.extend(thing)
+        elif not isinstance(thing, (type, Tensor)) and not inspect.isroutine(thing):
+            todo.extend(attributes(thing).values())
+    return list(found.values())

@@ -3,6 +3,7 @@
 import math
 import operator
 import re
+from collections.abc import Callable
 
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}")
 
@@ -28,19 +29,34 @@ def check_count(who: str, value: object, lowest: int = 1) -> int:
     return number
 
 
-def check_rate(who: str, value: object) -> float:
-    """`value` as a finite float >= 0. TypeError for what is no number, ValueError out of range."""
+def check_number(
+    who: str,
+    value: object,
+    wanted: str = "a finite number",
+    fits: Callable[[float], bool] = math.isfinite,
+) -> float:
+    """`value` as a float. TypeError for no number, ValueError unless it is finite and `fits`."""
     if isinstance(value, (bool, str)) or not hasattr(value, "__float__"):
-        raise TypeError(f"{who} is {value!r}, wanted a finite number >= 0")
+        raise TypeError(f"{who} is {value!r}, wanted {wanted}")
     try:
         number = float(value)
     except (RuntimeError, ValueError):  # a tensor of several numbers
-        raise TypeError(f"{who} is {value!r}, wanted one finite number >= 0") from None
+        raise TypeError(f"{who} is {value!r}, wanted one number, {wanted}") from None
     except OverflowError:
         number = math.inf
-    if not math.isfinite(number) or number < 0:
-        raise ValueError(f"{who} is {number}, wanted a finite number >= 0")
+    if not (math.isfinite(number) and fits(number)):
+        raise ValueError(f"{who} is {number}, wanted {wanted}")
     return number
+
+
+def check_rate(who: str, value: object) -> float:
+    """`value` as a finite float >= 0. TypeError for what is no number, ValueError out of range."""
+    return check_number(who, value, "a finite number >= 0", lambda number: number >= 0)
+
+
+def check_positive(who: str, value: object) -> float:
+    """`value` as a finite float > 0. TypeError for what is no number, ValueError out of range."""
+    return check_number(who, value, "a finite number > 0", lambda number: number > 0)
 
 
 def check_name(who: str, value: object) -> str:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from .errors import check_count
 from .op import Op
-from .tensors import described, pick_device
+from .tensors import as_matrix, check_inputs, described, pick_device
 
 Initialiser = Callable[[list[int]], Tensor]
 
@@ -57,7 +57,7 @@ class Linear(Op):
 
     def forward(self, inputs: Tensor) -> Tensor:
         W, b = self.params["W"], self.params.get("b")
-        self._check(inputs, W)
+        check_inputs(f"{self}", inputs, W, columns=len(W))
         self.inputs = inputs
         self.outputs = torch.matmul(inputs, W)
         if b is not None:
@@ -65,31 +65,13 @@ class Linear(Op):
         return self.outputs
 
     def backward_params(self, grads: Tensor) -> None:
-        x, g = _rows(self.inputs), _rows(grads)
+        x, g = as_matrix(self.inputs), as_matrix(grads)
         torch.mm(x.T, g, out=self.grad("W"))
         if "b" in self.params:
             torch.sum(g, dim=0, keepdim=True, out=self.grad("b"))
 
     def backward_inputs(self, grads: Tensor) -> Tensor:
         return torch.matmul(grads, self.params["W"].T)
-
-    def _check(self, inputs: Tensor, W: Tensor) -> None:
-        if not isinstance(inputs, Tensor):
-            raise TypeError(f"{self}: inputs are a {type(inputs).__name__}, wanted a Tensor")
-        if inputs.ndim < 2:
-            mend = f"wanted [..., N, {len(W)}]: .reshape(1, -1)"
-            raise ValueError(f"{self}: inputs are {described(inputs)}, {mend}")
-        if inputs.shape[-1] != len(W):
-            raise ValueError(f"{self}: inputs have {inputs.shape[-1]} columns, W wants {len(W)}")
-        if inputs.dtype != W.dtype:
-            raise TypeError(f"{self}: inputs are {inputs.dtype}, W is {W.dtype}: .to({W.dtype})")
-        if inputs.device != W.device:
-            raise ValueError(f"{self}: inputs are on {inputs.device}, W is on {W.device}")
-
-
-def _rows(x: Tensor) -> Tensor:
-    """[..., N, F] as [all rows, F]."""
-    return x if x.ndim == 2 else x.reshape(-1, x.shape[-1])
 
 
 def _initialised(

@@ -55,3 +55,23 @@ def same_tensor(a: object, b: object) -> bool:
 def described(tensor: Tensor) -> str:
     """`float32 [640, 5]`, for error messages."""
     return f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"
+
+
+def as_matrix(x: Tensor) -> Tensor:
+    """[..., N, F] as [all rows, F]."""
+    return x if x.ndim == 2 else x.reshape(-1, x.shape[-1])
+
+
+def check_inputs(who: str, inputs: Any, W: Tensor, columns: int) -> None:
+    """TypeError or ValueError unless `inputs` are [..., N, columns] and like W otherwise."""
+    if not isinstance(inputs, Tensor):
+        raise TypeError(f"{who}: inputs are a {type(inputs).__name__}, wanted a Tensor")
+    if inputs.ndim < 2:
+        mend = f"wanted [..., N, {columns}]: .reshape(1, -1)"
+        raise ValueError(f"{who}: inputs are {described(inputs)}, {mend}")
+    if inputs.shape[-1] != columns:
+        raise ValueError(f"{who}: inputs have {inputs.shape[-1]} columns, W wants {columns}")
+    if inputs.dtype != W.dtype:
+        raise TypeError(f"{who}: inputs are {inputs.dtype}, W is {W.dtype}: .to({W.dtype})")
+    if inputs.device != W.device:
+        raise ValueError(f"{who}: inputs are on {inputs.device}, W is on {W.device}")

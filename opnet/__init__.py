@@ -3,28 +3,56 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .activations import Logistic
+    from .activations import (
+        ELU,
+        GELU,
+        HardLogistic,
+        HardTanh,
+        LeakyReLU,
+        Logistic,
+        ReLU,
+        Softplus,
+        Swish,
+        Tanh,
+    )
     from .data import make_moons, split
+    from .dropout import Dropout
     from .errors import CheckpointError, NonFiniteError
     from .gradcheck import check
     from .linear import Linear
     from .losses import BinaryCrossEntropyLoss
     from .metrics import accuracy
     from .models import Model_MLP_L2, load
+    from .normalisation import BatchNorm, LayerNorm
     from .op import Op, Sequential
     from .optimizers import BatchGD, Optimizer
+    from .softmax import LogSoftmax, Softmax
 
 _ROOMS = {
     "BatchGD": "optimizers",
+    "BatchNorm": "normalisation",
     "BinaryCrossEntropyLoss": "losses",
     "CheckpointError": "errors",
+    "Dropout": "dropout",
+    "ELU": "activations",
+    "GELU": "activations",
+    "HardLogistic": "activations",
+    "HardTanh": "activations",
+    "LayerNorm": "normalisation",
+    "LeakyReLU": "activations",
     "Linear": "linear",
+    "LogSoftmax": "softmax",
     "Logistic": "activations",
     "Model_MLP_L2": "models",
     "NonFiniteError": "errors",
     "Op": "op",
     "Optimizer": "optimizers",
+    "ReLU": "activations",
     "Sequential": "op",
+    "Softmax": "softmax",
+    "Softplus": "activations",
+    "Swish": "activations",
+    "Tanh": "activations",
     "accuracy": "metrics",
     "check": "gradcheck",
     "load": "models",

@@ -7,6 +7,12 @@ from torch import Tensor
 
 # the log of a probability that has rounded to 0: keeps the loss finite; torch holds the same floor
 LOWEST_LOG = -100.0
+FAR = 1e3  # exp(-FAR) is 0 in every dtype: past it a rule is at its limit, and inf * 0 is not met
+
+
+def gated(z: Tensor, s: Tensor) -> Tensor:
+    """z s for a gate s in [0, 1] that goes to 0 faster than z grows: 0 where s is, at -inf too."""
+    return torch.where(s > 0, z * s, s)
 
 
 def logistic_slope(p: Tensor) -> Tensor:
@@ -18,9 +24,29 @@ def logistic_slope(p: Tensor) -> Tensor:
     return (1 - p).mul_(p).clamp_min_(math.sqrt(torch.finfo(p.dtype).tiny))
 
 
+def held_above_0(p: Tensor) -> Tensor:
+    """p, at least the smallest normal number: its reciprocal is still finite.
+
+    The cross-entropy divides by it and Softmax multiplies by it: with one floor the two cancel.
+    """
+    return p.clamp_min(torch.finfo(p.dtype).tiny)
+
+
 def cross_entropy_of_logits(z: Tensor, y: Tensor) -> Tensor:
     """-y log p - (1 - y) log(1 - p) = z ([z > 0] - y) + log(1 + exp(-|z|)),  p = 1 / (1 + exp(-z)).
 
     No exponent is positive, so nothing overflows, and no two large numbers are subtracted.
     """
     return ((z > 0).to(z.dtype) - y).mul_(z).add_(z.abs().neg_().exp_().log1p_())
+
+
+def log_softmax(z: Tensor) -> Tensor:
+    """log p_j = (z_j - z_k) - log(1 + sum_{i != k} exp(z_i - z_k)),  z_k the largest of its row.
+
+    The largest is left out of the sum: its own log p is then -exp(-40) and not 0 when it leads by
+    40, and 0 when it is inf.
+    """
+    largest, k = z.max(dim=-1, keepdim=True)
+    behind = (z - largest).scatter(-1, k, 0.0)
+    others = behind.scatter(-1, k, -math.inf).exp().sum(dim=-1, keepdim=True)
+    return behind - others.log1p()

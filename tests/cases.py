@@ -5,7 +5,26 @@ from typing import Any, NamedTuple
 
 import torch
 
-from opnet import Linear, Logistic, Model_MLP_L2, Sequential
+from opnet import (
+    ELU,
+    GELU,
+    BatchNorm,
+    Dropout,
+    HardLogistic,
+    HardTanh,
+    LayerNorm,
+    LeakyReLU,
+    Linear,
+    Logistic,
+    LogSoftmax,
+    Model_MLP_L2,
+    ReLU,
+    Sequential,
+    Softmax,
+    Softplus,
+    Swish,
+    Tanh,
+)
 
 WIDE = {"dtype": torch.float64}
 
@@ -18,12 +37,53 @@ class Case(NamedTuple):
     shape: tuple[int, int]
 
 
+def drawn(op):
+    """`op` with weights and running statistics that are not those of the start."""
+    for tensors in (op.params, op.buffers):
+        for tensor in tensors.values():
+            tensor.uniform_(0.5, 2)
+    return op
+
+
+def mixed():
+    """Ops that draw, couple rows and couple columns, behind one another."""
+    fc1, fc2 = Linear(3, 4, "a", **WIDE), Linear(4, 2, "b", **WIDE)
+    norm = drawn(BatchNorm(4, "bn", **WIDE))
+    return Sequential(fc1, norm, Tanh(), Dropout(0.3), fc2, Softmax())
+
+
 CASES = [
     Case("Linear", lambda: Linear(3, 4, "fc1", **WIDE), (5, 3)),
     Case("Linear, one row", lambda: Linear(3, 4, "fc1", **WIDE), (1, 3)),
     Case("Linear, no b", lambda: Linear(3, 4, "fc1", bias_init=None, **WIDE), (5, 3)),
     Case("Linear, b drawn", lambda: Linear(2, 1, "fc1", bias_init=torch.randn, **WIDE), (5, 2)),
     Case("Logistic", Logistic, (5, 3)),
+    Case("Tanh", Tanh, (5, 3)),
+    Case("ReLU", ReLU, (5, 3)),
+    Case("LeakyReLU", LeakyReLU, (5, 3)),
+    Case("LeakyReLU of 0", lambda: LeakyReLU(0), (5, 3)),
+    Case("HardLogistic", HardLogistic, (5, 3)),
+    Case("HardLogistic, steep", lambda: HardLogistic(0.7, -0.1), (5, 3)),
+    Case("HardTanh", HardTanh, (5, 3)),
+    Case("ELU", ELU, (5, 3)),
+    Case("ELU of 0.3", lambda: ELU(0.3), (5, 3)),
+    Case("Softplus", Softplus, (5, 3)),
+    Case("Swish", Swish, (5, 3)),
+    Case("Swish of 0", lambda: Swish(0), (5, 3)),
+    Case("Swish of 1.7", lambda: Swish(1.7), (5, 3)),
+    Case("GELU", GELU, (5, 3)),
+    Case("Softmax", Softmax, (5, 3)),
+    Case("LogSoftmax", LogSoftmax, (5, 3)),
+    Case("LogSoftmax, one class", LogSoftmax, (5, 1)),
+    Case("Dropout", lambda: Dropout(0.4), (5, 3)),
+    Case("Dropout in eval mode", lambda: Dropout(0.4).eval(), (5, 3)),
+    Case("LayerNorm", lambda: drawn(LayerNorm(4, **WIDE)), (5, 4)),
+    Case("LayerNorm, one row", lambda: drawn(LayerNorm(4, **WIDE)), (1, 4)),
+    Case("LayerNorm, one feature", lambda: drawn(LayerNorm(1, **WIDE)), (5, 1)),
+    Case("BatchNorm, one row", lambda: drawn(BatchNorm(3, **WIDE)), (1, 3)),
+    Case("BatchNorm", lambda: drawn(BatchNorm(3, **WIDE)), (5, 3)),
+    Case("BatchNorm in eval mode", lambda: drawn(BatchNorm(3, **WIDE)).eval(), (5, 3)),
+    Case("Sequential of three kinds", mixed, (5, 3)),
     Case("Sequential", lambda: Sequential(Linear(3, 2, "a", **WIDE), Logistic()), (5, 3)),
     Case(
         "Sequential in a Sequential",

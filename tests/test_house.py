@@ -18,14 +18,15 @@ FILES = sorted(
 LEVELS = [
     {"errors", "tensors", "numerics", "walk"},
     {"op"},
-    {"linear", "activations", "optimizers", "data", "metrics", "step", "checkpoint", "plots"},
+    {"linear", "activations", "softmax", "dropout", "normalisation"},
+    {"optimizers", "data", "metrics", "step", "checkpoint", "plots"},
     {"losses"},
     {"models"},
     {"gradcheck", "bridge", "trace", "tracking"},
     {"testing", "__main__"},
 ]
 KNOW_NO_CLASS = {"walk", "step", "checkpoint", "gradcheck", "parallel"}
-LAYER_FAMILIES = {"linear", "activations", "losses", "models"}
+LAYER_FAMILIES = {*LEVELS[2], *LEVELS[4], "models"}
 MAY_USE_AUTOGRAD = {"bridge", "gradcheck"}
 
 

@@ -8,9 +8,9 @@ import torch
 from cases import CASES
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from witness import autograd_of, close, grads_of
+from witness import autograd_of, close, grads_of, replayed
 
-from opnet.walk import every_op
+from opnet.walk import every_op, last_op
 
 every_case = pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
 batch_axes = st.lists(st.integers(1, 3), max_size=3).map(tuple)
@@ -18,7 +18,7 @@ batch_axes = st.lists(st.integers(1, 3), max_size=3).map(tuple)
 
 def drawn(case, batch=()):
     op, inputs = case.make(), torch.randn(*batch, *case.shape, dtype=torch.float64)
-    outputs = op(inputs)
+    outputs = replayed(op, inputs)
     return op, inputs, outputs, torch.randn_like(outputs)
 
 
@@ -28,7 +28,7 @@ def drawn(case, batch=()):
 def test_gradients_are_autograds(case, batch):
     op, inputs, outputs, upstream = drawn(case, batch)
     witness_outputs, witness_inputs, witness_params = autograd_of(op, inputs, upstream)
-    op(inputs)
+    replayed(op, inputs)
     close(outputs, witness_outputs)
     close(op.backward(upstream), witness_inputs)
     close(grads_of(op), witness_params)
@@ -39,7 +39,7 @@ def test_batch_axes_are_more_rows(case):
     op, inputs, outputs, upstream = drawn(case, (2, 3))
     dx = op.backward(upstream)
     grads = [g.clone() for g in grads_of(op)]
-    close(op(inputs.flatten(0, -2)), outputs.flatten(0, -2))
+    close(replayed(op, inputs.flatten(0, -2)), outputs.flatten(0, -2))
     close(op.backward(upstream.flatten(0, -2)), dx.flatten(0, -2))
     close(grads_of(op), grads)
 
@@ -98,9 +98,8 @@ def test_no_graph_is_ever_built(case):
 @every_case
 def test_backward_before_forward_names_the_op(case):
     op = case.make()
-    with pytest.raises(
-        RuntimeError, match=rf"({type(op).__name__}|Logistic|Linear).*before forward"
-    ):
+    last = type(last_op(op)).__name__
+    with pytest.raises(RuntimeError, match=f"^{last}.*: backward before forward"):
         op.backward(torch.randn(2, 1, dtype=torch.float64))
 
 
@@ -122,7 +121,7 @@ def test_a_rebound_param_is_read_at_its_next_use(case):
         for key, param in leaf.params.items():
             leaf.params[key] = (param + 1).detach()
     witness = autograd_of(op, inputs, upstream)
-    close(op(inputs), witness[0])
+    close(replayed(op, inputs), witness[0])
     close(op.backward(upstream), witness[1])
     close(grads_of(op), witness[2])
 
@@ -148,6 +147,6 @@ def test_to_keeps_the_dicts_and_forgets_what_was_remembered(case):
 def test_copies_are_ops_of_their_own(case):
     op, inputs, outputs, _ = drawn(case)
     for twin in (copy.deepcopy(op), pickle.loads(pickle.dumps(op))):
-        assert torch.equal(twin(inputs), outputs)
+        assert torch.equal(replayed(twin, inputs), outputs)
         for leaf, other in zip(every_op(op), every_op(twin), strict=True):
             assert all(leaf.params[k].data_ptr() != other.params[k].data_ptr() for k in leaf.params)

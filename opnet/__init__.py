@@ -15,12 +15,13 @@ if TYPE_CHECKING:
         Swish,
         Tanh,
     )
+    from .cross_entropy import BinaryCrossEntropyLoss, CrossEntropyLoss
     from .data import make_moons, split
     from .dropout import Dropout
     from .errors import CheckpointError, NonFiniteError
     from .gradcheck import check
     from .linear import Linear
-    from .losses import BinaryCrossEntropyLoss
+    from .losses import HalfSquaredErrorLoss, HingeLoss, MeanSquaredErrorLoss
     from .metrics import accuracy
     from .models import Model_MLP_L2, load
     from .normalisation import BatchNorm, LayerNorm
@@ -31,18 +32,22 @@ if TYPE_CHECKING:
 _ROOMS = {
     "BatchGD": "optimizers",
     "BatchNorm": "normalisation",
-    "BinaryCrossEntropyLoss": "losses",
+    "BinaryCrossEntropyLoss": "cross_entropy",
     "CheckpointError": "errors",
+    "CrossEntropyLoss": "cross_entropy",
     "Dropout": "dropout",
     "ELU": "activations",
     "GELU": "activations",
+    "HalfSquaredErrorLoss": "losses",
     "HardLogistic": "activations",
     "HardTanh": "activations",
+    "HingeLoss": "losses",
     "LayerNorm": "normalisation",
     "LeakyReLU": "activations",
     "Linear": "linear",
     "LogSoftmax": "softmax",
     "Logistic": "activations",
+    "MeanSquaredErrorLoss": "losses",
     "Model_MLP_L2": "models",
     "NonFiniteError": "errors",
     "Op": "op",

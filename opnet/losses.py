@@ -5,19 +5,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .activations import Logistic
 from .errors import NonFiniteError
-from .numerics import LOWEST_LOG, cross_entropy_of_logits, logistic_slope
 from .op import Op
 from .tensors import as_tensor, first_of, same_tensor
-from .walk import Seen, attributes, last_op
+from .walk import Seen, attributes
 
 
 class Loss(Op):
     """L = forward(predicts, labels);  backward() walks dL/d predicts up through `model`.
 
     A subclass writes `forward` and `backward_inputs`; `check` may refuse values. Calling the loss
-    is the door, where labels are converted and values looked at; the training step calls `forward`.
+    is the door, where labels are converted and values looked at, with a NonFiniteError for nan
+    among the predictions; the training step calls `forward`.
     `backward` returns dL/d inputs of the model and refuses (RuntimeError) when the model, or any op
     in it, has run or was changed since the loss was taken, and for predictions that are not the
     model's latest.
@@ -36,6 +35,8 @@ class Loss(Op):
                 came = type(predicts).__name__
                 raise TypeError(f"{self}: predictions are a {came}, wanted a Tensor")
             predicts = predicts.detach()
+            if (nan := predicts.isnan()).any():
+                raise NonFiniteError(f"{self}: predictions{first_of(nan, predicts)[0]}")
             loss = self.forward(predicts, self.check(predicts, labels))
             self._seen = Seen(self.model)
             return loss
@@ -65,41 +66,70 @@ class Loss(Op):
         raise NotImplementedError(f"{self}: has no backward")
 
 
-class BinaryCrossEntropyLoss(Loss):
-    """L = -mean(y log p + (1 - y) log(1 - p)),  dL/dp = (p - y) / (p (1 - p)) / n.
+class MeanSquaredErrorLoss(Loss):
+    """L = mean((p - y)^2),  dL/dp = 2 (p - y) / n.
 
-    p, y [..., N, O]; n is the number of their elements.
-    Labels have the predictions' shape and lie in [0, 1], soft ones too; int, bool, float64, NumPy
-    are converted. Where p comes from the model's own Logistic, L is taken from its logits, and
-    value and gradient are exact at any of them; elsewhere log p and log(1 - p) are held above -100,
-    as torch does.
-    Source: NNDL 4.2, binary cross-entropy; (p - y) / n behind a Logistic: Bishop 2006, eq. 4.91.
+    p, y [..., N, O]; n is the number of their elements, the mean is over rows and outputs. Labels
+    have the predictions' shape and are finite.
+    Source: NNDL 2.2, the quadratic loss; Bishop 2006, eq. 1.2 for its sum.
     """
+
+    factor = 1.0
 
     def check(self, predicts: Tensor, labels: Any) -> Tensor:
         labels = super().check(predicts, labels)
-        if (nan := predicts.isnan()).any():
-            raise NonFiniteError(f"{self}: predictions{first_of(nan, predicts)[0]}")
-        _refuse_outside(f"{self}: predictions", predicts, "end the model with a Logistic")
-        _refuse_outside(f"{self}: labels", labels, _mend_of(labels))
+        if (unfit := ~labels.isfinite()).any():
+            first, count = first_of(unfit, labels)
+            raise ValueError(f"{self}: labels{first} ({count} not finite)")
         return labels
 
     def forward(self, predicts: Tensor, labels: Tensor) -> Tensor:  # type: ignore[override]
         self.inputs, self.labels, self._seen = predicts, labels, None
-        head = last_op(self.model)
-        if _is_logistic(head) and same_tensor(attributes(head).get("outputs"), predicts):
-            head.floored = True
-            losses = cross_entropy_of_logits(head.inputs, labels)
-        else:
-            log_p = torch.log(predicts).clamp_min_(LOWEST_LOG)
-            log_q = torch.log1p(-predicts).clamp_min_(LOWEST_LOG)
-            losses = -(labels * log_p + (1 - labels) * log_q)
-        self.outputs = losses.mean()
+        self.outputs = (predicts - labels).square_().mean().mul_(self.factor)
         return self.outputs
 
     def backward_inputs(self) -> Tensor:  # type: ignore[override]
-        p, y = self.inputs, self.labels
-        return (p - y).div_(logistic_slope(p)).div_(p.numel())
+        return (self.inputs - self.labels).mul_(2 * self.factor / self.inputs.numel())
+
+
+class HalfSquaredErrorLoss(MeanSquaredErrorLoss):
+    """L = mean((p - y)^2 / 2),  dL/dp = (p - y) / n.
+
+    p, y, n and labels as for MeanSquaredErrorLoss, of which it is the half.
+    Source: NNDL 2.2, the quadratic loss.
+    """
+
+    factor = 0.5
+
+
+class HingeLoss(Loss):
+    """L = mean(max(0, 1 - t s)),  dL/ds = -t [t s < 1] / n.
+
+    s (scores), t [..., N, O]; n is the number of their elements. Labels have the scores' shape and
+    are -1 or 1, or else 0 or 1: `check` makes -1 of 0. At the kink t s = 1 the slope is 0. Class 1
+    is predicted from s = 0 on: `partial(accuracy, threshold=0)` scores it.
+    Source: Bishop 2006, section 7.1; Cortes, Vapnik 1995.
+    """
+
+    def check(self, predicts: Tensor, labels: Any) -> Tensor:
+        labels = super().check(predicts, labels)
+        unfit = (labels.abs() != 1) & (labels != 0)
+        if unfit.any():
+            first, count = first_of(unfit, labels)
+            raise ValueError(f"{self}: labels{first} ({count} neither -1, 0 nor 1)")
+        if (zero := labels == 0).any() and (labels == -1).any():
+            first, _ = first_of(zero, labels)
+            raise ValueError(f"{self}: labels{first} where others are -1: wanted -1, 1 or 0, 1")
+        return labels.masked_fill(zero, -1)
+
+    def forward(self, predicts: Tensor, labels: Tensor) -> Tensor:  # type: ignore[override]
+        self.inputs, self.labels, self._seen = predicts, labels, None
+        self.outputs = (1 - labels * predicts).relu_().mean()
+        return self.outputs
+
+    def backward_inputs(self) -> Tensor:  # type: ignore[override]
+        s, t = self.inputs, self.labels
+        return (-t).masked_fill_(t * s >= 1, 0).div_(s.numel())
 
 
 def labels_like(who: str, predicts: Tensor, labels: Any) -> Tensor:
@@ -113,24 +143,3 @@ def labels_like(who: str, predicts: Tensor, labels: Any) -> Tensor:
     if labels.numel() == 0:
         raise ValueError(f"{who}: labels have shape {came}, wanted at least one row")
     return labels.to(predicts)
-
-
-def _is_logistic(op: Any) -> bool:
-    return isinstance(op, Logistic) and type(op).forward is Logistic.forward
-
-
-def _refuse_outside(who: str, values: Tensor, mend: str) -> None:
-    """ValueError for the first of `values` that is not in [0, 1] (nan is not), and the mend."""
-    outside = ~((values >= 0) & (values <= 1))
-    if outside.any():
-        first, count = first_of(outside, values)
-        raise ValueError(f"{who}{first} ({count} outside [0, 1]); {mend}")
-
-
-def _mend_of(labels: Tensor) -> str:
-    match labels.unique()[:3].tolist():
-        case [-1.0, 1.0]:
-            return "write (y + 1) / 2"
-        case [1.0, 2.0]:
-            return "write y - 1"
-    return "a label is the probability of class 1"

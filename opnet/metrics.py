@@ -8,13 +8,13 @@ from torch import Tensor
 from .tensors import as_tensor
 
 
-def accuracy(predicts: Tensor, labels: Any) -> Tensor:
+def accuracy(predicts: Tensor, labels: Any, threshold: float = 0.5) -> Tensor:
     """mean(class of predicts = class of labels), a 0-d float32 tensor on their device.
 
-    predicts [..., N, 1] are probabilities, class 1 from 0.5 on, labels likewise and of the same
-    shape. With C > 1 columns the class is the largest one's index; labels are then [..., N, C] or
-    class indices [..., N]. nan where a prediction is nan. ValueError for shapes that differ (never
-    broadcast to [N, N]) and for no rows.
+    predicts [..., N, 1] are probabilities, or scores with a `threshold` of 0: class 1 from there
+    on. Labels have the same shape, class 1 from 0.5 on. With C > 1 columns the class is the largest
+    one's index; labels are then [..., N, C] or class indices [..., N]. nan where a prediction is
+    nan. ValueError for shapes that differ (never broadcast to [N, N]) and for no rows.
     """
     labels = as_tensor("accuracy: labels", labels, predicts)
     columns = predicts.shape[-1] if predicts.ndim else 0
@@ -26,6 +26,6 @@ def accuracy(predicts: Tensor, labels: Any) -> Tensor:
     if columns > 1:
         right = predicts.argmax(dim=-1) == (labels if indices else labels.argmax(dim=-1))
     else:
-        right = (predicts >= 0.5) == (labels >= 0.5)
+        right = (predicts >= threshold) == (labels >= 0.5)
     nothing = (0 * predicts).sum()  # nan when a prediction is
     return right.mean(dtype=torch.float32) + nothing

@@ -40,6 +40,11 @@ def cross_entropy_of_logits(z: Tensor, y: Tensor) -> Tensor:
     return ((z > 0).to(z.dtype) - y).mul_(z).add_(z.abs().neg_().exp_().log1p_())
 
 
+def softmax(z: Tensor) -> Tensor:
+    """p_j = exp(z_j) / sum_i exp(z_i) over the last axis; 1 for the one inf of a row."""
+    return torch.softmax(z.clamp_max(torch.finfo(z.dtype).max), dim=-1)  # inf - inf is nan
+
+
 def log_softmax(z: Tensor) -> Tensor:
     """log p_j = (z_j - z_k) - log(1 + sum_{i != k} exp(z_i - z_k)),  z_k the largest of its row.
 

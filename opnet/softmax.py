@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from .numerics import held_above_0, log_softmax
+from .numerics import held_above_0, log_softmax, softmax
 from .op import Op
 
 
@@ -21,8 +21,7 @@ class Softmax(Op):
 
     def forward(self, inputs: Tensor) -> Tensor:
         self.inputs, self.floored = inputs, False
-        finite = inputs.clamp_max(torch.finfo(inputs.dtype).max)  # inf - inf is nan
-        self.outputs = torch.softmax(finite, dim=-1)
+        self.outputs = softmax(inputs)
         return self.outputs
 
     def backward_inputs(self, grads: Tensor) -> Tensor:

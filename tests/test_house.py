@@ -20,7 +20,7 @@ LEVELS = [
     {"op"},
     {"linear", "activations", "softmax", "dropout", "normalisation"},
     {"optimizers", "data", "metrics", "step", "checkpoint", "plots"},
-    {"losses"},
+    {"losses", "cross_entropy"},
     {"models"},
     {"gradcheck", "bridge", "trace", "tracking"},
     {"testing", "__main__"},

@@ -1,4 +1,4 @@
-"""The binary cross-entropy: exact at any logit, strict about labels, never a wrong gradient."""
+"""Losses: the laws of all; the binary cross-entropy is exact at any logit and strict on labels."""
 
 import copy
 
@@ -12,14 +12,22 @@ from witness import close
 
 from opnet import (
     BinaryCrossEntropyLoss,
+    CrossEntropyLoss,
+    HalfSquaredErrorLoss,
+    HingeLoss,
     Linear,
     Logistic,
+    LogSoftmax,
+    MeanSquaredErrorLoss,
     Model_MLP_L2,
     NonFiniteError,
     Sequential,
+    Softmax,
+    Tanh,
 )
 
-BCE_WITH_LOGITS = torch.nn.functional.binary_cross_entropy_with_logits
+F = torch.nn.functional
+BCE_WITH_LOGITS = F.binary_cross_entropy_with_logits
 
 
 def with_logits(z, y):
@@ -240,3 +248,130 @@ def test_a_logistic_is_floored_only_while_it_feeds_a_cross_entropy():
     assert op.floored
     op(torch.randn(3, 1))
     assert not op.floored
+
+
+# --- the laws of all losses
+
+
+def indices(z):
+    return torch.randint(z.shape[-1], z.shape[:-1])
+
+
+def distributions(z):
+    return torch.randn_like(z).softmax(dim=-1)
+
+
+def signs(z):
+    return torch.randn_like(z).sign()
+
+
+def by_rows(function):
+    """Torch's function of [N, C] and labels, for any batch axes."""
+    return lambda z, y: function(z.flatten(0, -2), y.flatten(0, z.ndim - 2))
+
+
+def hinge(z, y):
+    return (1 - y * z).clamp_min(0).mean()
+
+
+# loss, the model's last op, labels for its inputs z, the same in torch on z
+LOSSES = [
+    (BinaryCrossEntropyLoss, Logistic, torch.rand_like, BCE_WITH_LOGITS),
+    (MeanSquaredErrorLoss, Tanh, torch.randn_like, lambda z, y: F.mse_loss(z.tanh(), y)),
+    (HalfSquaredErrorLoss, Tanh, torch.randn_like, lambda z, y: F.mse_loss(z.tanh(), y) / 2),
+    (HingeLoss, Tanh, signs, lambda z, y: hinge(z.tanh(), y)),
+    (CrossEntropyLoss, Softmax, indices, by_rows(F.cross_entropy)),
+    (CrossEntropyLoss, Softmax, distributions, by_rows(F.cross_entropy)),
+    (CrossEntropyLoss, LogSoftmax, indices, by_rows(F.cross_entropy)),
+    (CrossEntropyLoss, LogSoftmax, distributions, by_rows(F.cross_entropy)),
+    (CrossEntropyLoss, Tanh, indices, by_rows(lambda z, y: F.cross_entropy(z.tanh(), y))),
+    (CrossEntropyLoss, Tanh, distributions, by_rows(lambda z, y: F.cross_entropy(z.tanh(), y))),
+]
+every_loss = pytest.mark.parametrize(
+    ("make", "head", "label", "torchs"),
+    LOSSES,
+    ids=[f"{make.__name__}, {head.__name__}, {label.__name__}" for make, head, label, _ in LOSSES],
+)
+
+
+@pytest.mark.parametrize("batch", [(), (3,), (2, 3)])
+@every_loss
+def test_every_loss_and_its_gradient_are_torchs(make, head, label, torchs, batch):
+    model, z = Sequential(head()), 3 * torch.randn(*batch, 7, 4, dtype=torch.float64)
+    loss_fn, y = make(model), label(z)
+    leaf = z.clone().requires_grad_()
+    expected = torchs(leaf, y)
+    loss = loss_fn(model(z), y)
+    assert (loss.shape, loss.dtype) == ((), torch.float64)
+    close(loss, expected.detach())
+    close(loss_fn.backward(), torch.autograd.grad(expected, leaf)[0])
+
+
+@every_loss
+def test_every_loss_repeats_itself_and_writes_to_nothing(make, head, label, torchs):
+    model, z = Sequential(head()), torch.randn(7, 4, dtype=torch.float64)
+    loss_fn, y = make(model), label(z)
+    predicts = model(z)
+    before = predicts.clone(), y.clone()
+    loss_fn(predicts, y)
+    grads = loss_fn.backward_inputs().clone()
+    loss_fn.backward()
+    assert torch.equal(loss_fn.backward_inputs(), grads)
+    assert torch.equal(predicts, before[0])
+    assert torch.equal(y, before[1])
+    loss = loss_fn.outputs
+    assert torch.equal(loss_fn(predicts, y.numpy()), loss)
+    assert torch.equal(loss_fn.forward(predicts, loss_fn.labels), loss)
+
+
+@every_loss
+def test_every_loss_refuses_what_is_no_label_for_its_predictions(make, head, label, torchs):
+    model, z = Sequential(head()), torch.randn(7, 4)
+    loss_fn, y, predicts = make(model), label(z), model(z)
+    for unfit in (y[:-1], y[None], torch.ones(7, 1), torch.ones(4, 7)):
+        with pytest.raises(ValueError, match=f"{make.__name__}: labels have shape") as error:
+            loss_fn(predicts, unfit)
+        assert str(list(unfit.shape)) in str(error.value)
+    with pytest.raises(TypeError, match=r"labels are (torch\.)?complex64"):
+        loss_fn(predicts, y + 0j)
+    with pytest.raises(ValueError, match="at least one row"):
+        loss_fn(predicts[:0], y[:0])
+    with pytest.raises(NonFiniteError, match=r"predictions\[0, 0\] is nan"):
+        loss_fn(predicts * torch.nan, y)
+    with pytest.raises(RuntimeError, match="needs a model"):
+        make().backward()
+    with pytest.raises(RuntimeError, match=f"{make.__name__}: backward before forward"):
+        make(model).backward()
+
+
+@pytest.mark.parametrize(
+    ("make", "y", "said"),
+    [
+        (
+            MeanSquaredErrorLoss,
+            [[0.0], [torch.nan], [1]],
+            r"labels\[1, 0\] is nan \(1 of 3 .* not f",
+        ),
+        (HalfSquaredErrorLoss, [[torch.inf], [0], [1]], r"labels\[0, 0\] is inf"),
+        (HingeLoss, [[1], [2], [1]], r"labels\[1, 0\] is 2 \(1 of 3 values neither -1, 0 nor 1"),
+        (HingeLoss, [[1], [0], [-1]], r"labels\[1, 0\] is 0 where others are -1"),
+    ],
+)
+def test_values_that_are_no_labels_are_named(make, y, said):
+    with pytest.raises(ValueError, match=said):
+        make()(torch.zeros(3, 1), y)
+
+
+def test_the_hinge_takes_0_for_minus_1_and_has_slope_0_at_its_kink():
+    s = torch.tensor([[1.0], [-1.0], [0.5], [torch.inf], [-torch.inf]])
+    loss_fn, twin = HingeLoss(), HingeLoss()
+    assert loss_fn(s, [[1], [0], [0], [1], [0]]) == twin(s, [[1], [-1], [-1], [1], [-1]]) == 0.3
+    assert loss_fn.labels.flatten().tolist() == [1, -1, -1, 1, -1]
+    assert loss_fn.backward_inputs().flatten().tolist() == pytest.approx([0, 0, 0.2, 0, 0])
+
+
+def test_half_the_squared_error_is_half():
+    p, y = torch.randn(5, 2), torch.randn(5, 2)
+    whole, half = MeanSquaredErrorLoss(), HalfSquaredErrorLoss()
+    assert half(p, y) == whole(p, y) / 2
+    assert torch.equal(half.backward_inputs(), whole.backward_inputs() / 2)

@@ -38,6 +38,11 @@ def test_shapes_that_differ_are_refused_not_broadcast(p, y):
         accuracy(torch.ones(p), torch.ones(y))
 
 
+def test_scores_have_another_threshold():
+    scores, labels = torch.tensor([[0.2], [-0.2], [3.0]]), torch.tensor([[1], [-1], [-1]])
+    assert accuracy(scores, labels, threshold=0).item() == pytest.approx(2 / 3)
+
+
 def test_a_nan_prediction_gives_nan():
     assert accuracy(torch.tensor([[0.1], [torch.nan]]), torch.tensor([[0], [1]])).isnan()
 

@@ -13,7 +13,19 @@ from mutants import MUTANTS
 from sound_ops import SOUND
 
 import opnet
-from opnet import BinaryCrossEntropyLoss, Linear, Logistic, Model_MLP_L2, Sequential
+from opnet import (
+    BinaryCrossEntropyLoss,
+    CrossEntropyLoss,
+    HalfSquaredErrorLoss,
+    HingeLoss,
+    Linear,
+    Logistic,
+    LogSoftmax,
+    MeanSquaredErrorLoss,
+    Model_MLP_L2,
+    Sequential,
+    Softmax,
+)
 from opnet.gradcheck.report import MENDS
 from opnet.testing import assert_op
 
@@ -58,6 +70,32 @@ def test_every_op_of_opnet_passes(case, dtype):
         op.to(dtype)
     for inputs in (None, torch.randn(case.shape, dtype=dtype)):
         report = opnet.check(op, inputs)
+        assert report.passed, report
+
+
+def test_an_element_among_many_is_found():
+    class Lost(Linear):
+        def backward_params(self, grads):
+            super().backward_params(grads)
+            self.grads["W"][39, 29] = 0
+
+    (finding,) = opnet.check(Lost(40, 30, "wide")).findings
+    assert (finding.kind, finding.where) == ("wrong-elements", "W")
+    assert opnet.check(Linear(40, 30, "wide")).passed
+
+
+HEADS = {"none": None, "logits": [], "probabilities": [Softmax()], "logs": [LogSoftmax()]}
+
+
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize(
+    "loss", [MeanSquaredErrorLoss, HalfSquaredErrorLoss, HingeLoss, CrossEntropyLoss]
+)
+def test_every_loss_passes_behind_every_head(loss, head):
+    layers = HEADS[head]
+    model = None if layers is None else Sequential(Linear(2, 3, "fc1"), *layers)
+    for seed in range(SEEDS):
+        report = opnet.check(loss(model), seed=seed)
         assert report.passed, report
 
 

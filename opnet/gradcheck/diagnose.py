@@ -100,9 +100,11 @@ def _missing_term(seen: Evidence) -> tuple[str, str] | None:
         if _alike(hand, candidate):
             return kind, f"{left_out} is left out"
     y, g, slope = seen.outputs, seen.upstream, seen.slopes.slope
-    for name, factor in (("1 - y^2", 1 - y**2), ("y (1 - y)", y * (1 - y))):
-        if _alike(hand, (slope * g / factor).sum(1)):
-            return kind, f"the activation's slope {name} is left out"
+    activations = [y, y - seen.here] if y.shape == seen.here.shape else [y]  # or beside a shortcut
+    for a in activations:
+        for name, factor in (("1 - y^2", 1 - a**2), ("y (1 - y)", a * (1 - a))):
+            if _alike(hand, (slope * g / factor).sum(1)):
+                return kind, f"the activation's slope {name} is left out"
     columns = len(g) // max(seen.row_count, 1)
     parts = [list(range(columns // 2)), list(range(columns // 2, columns))]
     for part in parts if columns > 1 and seen.where == "inputs" else []:

@@ -31,8 +31,6 @@ from sound_ops import (
     rows_of,
 )
 
-from opnet import Sequential
-
 from .table import Mutant
 
 # --- accumulates

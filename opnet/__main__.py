@@ -32,7 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
         op = loaded(*settings.target)
         inputs = None if settings.input is None else drawn(settings.input, settings.seed)
         report = checked(op, inputs, seed=settings.seed)
-    except Exception as error:  # of the file that was named: whatever it raises
+    except (Exception, SystemExit) as error:  # of the file that was named: whatever it raises
         print(f"error: {type(error).__name__}: {' '.join(str(error).split())}", file=sys.stderr)
         return UNUSABLE
     print(json.dumps(report.as_dict(), indent=2) if settings.json else report)

@@ -29,7 +29,8 @@ def leaf_ops(model: Any) -> Iterator[Any]:
 
 def dict_of(op: Any, kind: str) -> dict[str, Tensor]:
     """`op.params`, `op.grads` or `op.buffers`; an op that has none or None has an empty one."""
-    return getattr(op, kind, None) or {}
+    found = getattr(op, kind, None)
+    return found if isinstance(found, dict) else {}
 
 
 def state(model: Any) -> list[Tensor]:

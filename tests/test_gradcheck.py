@@ -201,6 +201,10 @@ class Needs(Op):
     def __init__(self, size):
         pass
 
+class Leaves(Cube):
+    def forward(self, inputs):
+        raise SystemExit(0)
+
 ready = Linear(4, 2, "ready")
 number = 3
 """
@@ -236,6 +240,7 @@ def test_the_command_line_exits_1_with_what_it_found(tmp_path):
         (["mine.py:Nothing"], "AttributeError: mine.py has no Nothing"),
         (["mine.py:Needs"], "TypeError: Needs.__init__() missing 1 required"),
         (["mine.py:number"], "TypeError: check: int has no forward"),
+        (["mine.py:Leaves"], "SystemExit: 0"),
         (["mine.py:Cube", "--input", "5xx"], "'5xx' is not a shape as 5x4"),
         (["mine.py:Cube", "--inputs", "5x4"], "unrecognized arguments"),
     ],

@@ -33,6 +33,10 @@ def check(op: Any, inputs: Any = None, *, reference: Any = None, seed: int = 0) 
             raise TypeError(f"check: {came} has no {rule} to call, wanted an op")
     with own_randomness(), wide_by_default():
         x, labels = drawn(op, inputs, seed)
+        if x.numel() == 0:
+            raise ValueError(f"check: inputs have shape {list(x.shape)}, wanted at least one row")
+        if labels is not None and reference is not None:
+            raise ValueError("check: reference is for ops and models, not for a loss")
         return _checked(op, x, labels, reference, seed)
 
 

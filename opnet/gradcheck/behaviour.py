@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ..op import Op
 from ..tensors import described
-from .examine import Examination, Walk, outside, same
+from .examine import Examination, Walk, equal, outside, same
 from .subject import Subject, rewind
 
 
@@ -17,6 +17,8 @@ def gradients_fit(exam: Examination) -> None:
     walk = exam.walk(subject, exam.x, contiguous=True)
     for where, hand in walk.grads.items():
         wanted = exam.x if where == "inputs" else subject.params[where]
+        if where == "inputs" and not exam.x.is_floating_point():
+            continue
         if where == "inputs" and hand is None and exam.labels is not None and subject.params:
             exam.report.notes.append("backward of the loss returns no gradient of the inputs")
         elif not isinstance(hand, Tensor):
@@ -54,7 +56,8 @@ def native_dtype(exam: Examination) -> None:
     op = Subject(exam.op, exam.labels, wide=False)
     dtypes = [p.dtype for p in op.params.values() if p.is_floating_point()]
     dtype = dtypes[0] if dtypes else torch.float32
-    if dtype == torch.float64 or exam.labels is not None:
+    floating = exam.x.is_floating_point()
+    if dtype == torch.float64 or exam.labels is not None or not floating:
         return
     try:
         torch.set_default_dtype(torch.float32)
@@ -74,7 +77,7 @@ def native_dtype(exam: Examination) -> None:
 
 def layout(exam: Examination) -> None:
     """Inputs that are not contiguous give the same outputs."""
-    if exam.labels is not None or exam.x.ndim < 2:
+    if exam.labels is not None or exam.x.ndim < 2 or not exam.x.is_floating_point():
         return
     if exam.report.blames("not-deterministic"):
         return
@@ -94,14 +97,14 @@ def _draws(subject: Subject, x: Tensor) -> bool:
     """Whether forward draws random numbers: they fall on elements in the order of the memory."""
     with torch.no_grad():
         a, b = (subject.plain_forward(x.clone()).clone() for _ in range(2))
-    return not torch.equal(a, b)
+    return not equal(a, b)
 
 
 def leaves_alone(exam: Examination) -> None:
     """What belongs to the caller is not written into."""
     subject, x = exam.subject(), exam.x.clone()
     outputs = subject.forward(x)
-    if not torch.equal(x, exam.x):
+    if not equal(x, exam.x):
         exam.report.add("mutates-inputs", "inputs", "forward writes into its inputs")
     upstream = exam.upstream_for(outputs)
     kept, x_kept = upstream.clone(), x.clone()
@@ -109,9 +112,9 @@ def leaves_alone(exam: Examination) -> None:
         subject.backward(upstream)
     except Exception:
         return
-    if not torch.equal(x, x_kept):
+    if not equal(x, x_kept):
         exam.report.add("mutates-inputs", "inputs", "backward writes into the inputs of forward")
-    if not torch.equal(upstream, kept):
+    if not equal(upstream, kept):
         exam.report.add("mutates-upstream", "inputs", "backward writes into the upstream gradient")
 
 
@@ -120,7 +123,7 @@ def backward_again(exam: Examination) -> None:
     report, subject = exam.report, exam.subject()
     first = subject.forward(exam.x.clone()).clone()
     outputs = subject.forward(exam.x.clone())
-    if not torch.equal(first, outputs) and not (first.isnan() & outputs.isnan()).any():
+    if not equal(first, outputs):
         report.add("not-deterministic", "outputs", "two forwards from one random state differ")
         return
     if report.blames("mutates-upstream", "mutates-inputs"):
@@ -138,7 +141,7 @@ def backward_again(exam: Examination) -> None:
         report.add("stale-state", "inputs", said)
         return
     for where in a:
-        if torch.equal(a[where], b[where]) and torch.equal(b[where], c[where]):
+        if equal(a[where], b[where]) and equal(b[where], c[where]):
             continue
         if a[where].shape != b[where].shape:
             report.add("stale-state", where, "a second backward gives another shape")
@@ -151,7 +154,7 @@ def backward_again(exam: Examination) -> None:
         d = backward()
         rewind()
         e = backward()
-        random = torch.equal(d[where], e[where]) or not torch.equal(b[where], c[where])
+        random = equal(d[where], e[where]) or not equal(b[where], c[where])
         kind = "not-deterministic" if random else "stale-state"
         report.add(kind, where, "backward twice after one forward gives two results")
 

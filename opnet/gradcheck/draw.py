@@ -23,7 +23,10 @@ def drawn(op: Any, inputs: Any, seed: int) -> tuple[Tensor, Tensor | None]:
     if is_loss(op):
         return _for_a_loss(op, inputs, seed)
     if inputs is not None:
-        return _wide(as_tensor("check: inputs", inputs, like)), None
+        x = as_tensor("check: inputs", inputs, like)
+        return _wide(
+            x if x.is_floating_point() or _takes_whole_numbers(op, x) else x.double()
+        ), None
     for x in _candidates(op, seed):
         try:
             outputs = Subject(op).forward(x.clone())
@@ -34,6 +37,14 @@ def drawn(op: Any, inputs: Any, seed: int) -> tuple[Tensor, Tensor | None]:
     return next(_candidates(op, seed)), None
 
 
+def _takes_whole_numbers(op: Any, x: Tensor) -> bool:
+    """Whether forward makes real numbers of whole ones, as an embedding does of its indices."""
+    try:
+        return bool(Subject(op).forward(x.clone()).is_floating_point())
+    except Exception:
+        return False
+
+
 def _candidates(op: Any, seed: int) -> Iterator[Tensor]:
     """Rows of as many features as some param has rows or columns; of any sign, then positive."""
     widths = [
@@ -41,7 +52,8 @@ def _candidates(op: Any, seed: int) -> Iterator[Tensor]:
     ]
     generator = torch.Generator().manual_seed(seed)
     for make in (torch.randn, lambda *a, **k: torch.rand(*a, **k) + 0.5):
-        for width in dict.fromkeys([*widths[:1], FEATURES, *widths, 1, 2, 3]):
+        several = [width for width in widths if width > 1]
+        for width in dict.fromkeys([*several[:1], FEATURES, *several, 1, 2, 3]):
             yield make(ROWS, width, dtype=torch.float64, generator=generator)
 
 

@@ -38,6 +38,7 @@ class Examination:
         self.examine_alone = alone
         self.seed = seed
         self.evaluating = False
+        self.rows_are_fixed = False
 
     # --- the pieces
 
@@ -58,12 +59,17 @@ class Examination:
         if self.evaluating:
             subject.set_training(False)
         if warm:
-            for batch in self.other_batches():
+            labels, others = subject.labels, self.other_batches()
+            if labels is not None:
+                subject.labels = labels.flip(0)
+            for batch in others:
                 self.walk(subject, batch, salt=77, contiguous=contiguous)
+            subject.labels = labels
         if moved:
             for salt, (label, param) in enumerate(subject.params.items()):
                 if param.is_floating_point():
-                    by = 0.25 * self.random(*param.shape, salt=salt + 1)
+                    by = 0.25 * self.random(*param.shape, salt=salt + 1).tanh()
+                    by = torch.where(param == 0, by, by * param)  # what is positive stays so
                     if rebound:
                         subject.rebind(label, param + by)
                     else:
@@ -73,8 +79,12 @@ class Examination:
     def other_batches(self) -> list[Tensor]:
         """Rows between those of x, one fewer where there are more; then those of x in turn."""
         x = self.x
-        if x.ndim < 2 or x.shape[-2] < 2 or not x.is_floating_point():
+        if not x.is_floating_point():
+            return [x.flip(0)]
+        if x.ndim < 2 or x.shape[-2] < 2:
             return [x * 0.5]
+        if self.rows_are_fixed:
+            return [x.flip(-2)]
         mixed = 0.7 * x + 0.3 * x.flip(-2)  # inside of any convex domain
         return [mixed if self.labels is not None else mixed[..., :-1, :], x.flip(-2)]
 
@@ -82,8 +92,10 @@ class Examination:
         """Signed, random, and not contiguous."""
         if outputs.ndim == 0:
             return torch.ones_like(outputs)
-        wide = self.random(*outputs.shape[:-1], 2 * outputs.shape[-1] + 1, salt=500 + salt)
-        return wide[..., : 2 * outputs.shape[-1] : 2]
+        *batch, last = outputs.shape
+        wide = self.random(*reversed(batch), 2 * last + 1, salt=500 + salt)
+        turned = wide.permute(*reversed(range(len(batch))), len(batch))
+        return turned[..., : 2 * last : 2]
 
     def walk(self, subject: Subject, x: Tensor, *, salt: int = 0, contiguous: bool = False) -> Walk:
         x = x.clone()
@@ -158,6 +170,8 @@ class Examination:
         return {w: (n, bad) for w, (n, bad) in self.compared(subject, walk, x).items() if bad.any()}
 
     def fits(self, subject: Subject, where: str, hand: Tensor, x: Tensor) -> bool:
+        if where == "inputs" and not x.is_floating_point():
+            return False
         wanted = x if where == "inputs" else subject.params[where]
         return hand.shape == wanted.shape and hand.dtype == wanted.dtype
 
@@ -168,7 +182,9 @@ class Examination:
             subject = self.subject(contiguous=contiguous, **how)
             walk = self.walk(subject, x, contiguous=contiguous)
             return all(
-                isinstance(g, Tensor) and self.fits(subject, k, g, x) for k, g in walk.grads.items()
+                isinstance(g, Tensor) and self.fits(subject, k, g, x)
+                for k, g in walk.grads.items()
+                if k != "inputs" or x.is_floating_point()
             ) and not self.wrong(subject, walk, x)
         except Exception:
             return False
@@ -188,3 +204,10 @@ def same(a: Any, b: Tensor) -> bool:
     if not isinstance(a, Tensor) or a.shape != b.shape:
         return False
     return torch.allclose(a, b, rtol=1e-9, atol=1e-12, equal_nan=True)
+
+
+def equal(a: Tensor, b: Tensor) -> bool:
+    """The same bits; nan is equal to nan."""
+    if a.shape != b.shape:
+        return False
+    return bool(((a == b) | (a.isnan() & b.isnan())).all())

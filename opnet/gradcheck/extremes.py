@@ -1,8 +1,12 @@
 """Very large inputs, and inputs at kinks."""
 
 import torch
+from torch import Tensor
 
-from .examine import Examination, outside
+from .diagnose import CLOSE
+from .examine import Examination, Walk, outside
+from .numeric import MOST_ELEMENTS
+from .values import second_witness
 
 POINTS = (0.0, 1.0, -1.0, 0.5, -0.5, 2.0, -2.0, 3.0, -3.0, 2.5, -2.5, 6.0, -6.0, 1.5, -1.5, 4.0)
 SATURATING = (1000.0, -1000.0, 40.0, -40.0, 17.0, -17.0)
@@ -28,7 +32,7 @@ def saturation(exam: Examination) -> None:
             exam.report.add("not-finite", where, "at inputs of +-1000, +-40 or +-17")
     if not exam.report.findings:
         numeric = exam.slopes_of(exam.subject(), "inputs", x)
-        bad = outside(dx, numeric, walk.upstream)
+        bad = outside(dx, numeric, walk.upstream) & ~_like_autograd(exam, walk, x)
         if bad.any():
             said = f"{int(bad.sum())} elements are wrong at inputs of +-1000, +-40 or +-17"
             exam.report.add("wrong-elements", "inputs", said)
@@ -46,7 +50,7 @@ def kinks(exam: Examination) -> None:
         except Exception:
             return
         hand = walk.grads["inputs"]
-        bad = outside(hand, numeric, walk.upstream)
+        bad = outside(hand, numeric, walk.upstream) & ~_like_autograd(exam, walk, x)
         if not bad.any():
             continue
         along = numeric.along(walk.upstream)
@@ -59,3 +63,42 @@ def kinks(exam: Examination) -> None:
             kind = "not-finite"
         exam.report.add(kind or "wrong-elements", "inputs", f"{said}to {high:.6g}")
         return
+
+
+def magnitudes(exam: Examination) -> None:
+    """Inputs of every size from 0.01 to 1000: a mask may be wrong where none was drawn."""
+    for salt in (1, 2):
+        if exam.report.findings:
+            return
+        spread = exam.random(*exam.x.shape, salt=900 + salt)
+        exponents = torch.linspace(-2, 3, max(spread.numel(), 2))[: spread.numel()]
+        order = spread.reshape(-1).argsort()
+        x = torch.empty_like(exam.x).reshape(-1)
+        x[order] = 10.0**exponents
+        x = x.reshape(exam.x.shape) * exam.random(*exam.x.shape, salt=950 + salt).sign()
+        try:
+            walk = exam.walk(exam.subject(), x)
+            if walk.outputs.isnan().any() or not walk.grads["inputs"].isfinite().all():
+                return  # outside of the domain, or an overflow that saturation has judged
+            numeric = exam.slopes_of(exam.subject(), "inputs", x)
+        except Exception:
+            return
+        bad = outside(walk.grads["inputs"], numeric, walk.upstream)
+        bad &= ~_like_autograd(exam, walk, x)
+        if bad.any():
+            i = int(bad.nonzero()[0])
+            at = x.reshape(-1)[numeric.which[i]].item()
+            hand = walk.grads["inputs"].reshape(-1)[numeric.which[i]].item()
+            truth = numeric.along(walk.upstream).slope[i].item()
+            said = f"at an input of {at:.6g}: hand {hand:.6g}, numeric {truth:.6g}"
+            exam.report.add("wrong-elements", "inputs", said)
+
+
+def _like_autograd(exam: Examination, walk: Walk, x: Tensor) -> Tensor:
+    """Where the hand value is autograd's too: a steep slope outruns the differences, not that."""
+    hand = walk.grads["inputs"].reshape(-1)
+    witness = second_witness(exam, exam.subject(), walk, x).get("inputs")
+    if witness is None or len(hand) > MOST_ELEMENTS:
+        return torch.zeros(min(len(hand), MOST_ELEMENTS), dtype=torch.bool)
+    wanted = witness.reshape(-1)
+    return (hand - wanted).abs() <= CLOSE * wanted.abs() + 1e-12

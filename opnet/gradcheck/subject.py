@@ -4,15 +4,26 @@ import copy
 import functools
 import inspect
 import random
-from collections.abc import Iterator
+import types
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from ..walk import attributes, dict_of, every_part, leaf_ops, named_ops, set_training
+from ..walk import (
+    attributes,
+    dict_of,
+    every_part,
+    given_name,
+    leaf_ops,
+    named_ops,
+    set_training,
+)
 
+SOURCES = (torch.Generator, np.random.Generator, np.random.RandomState, random.Random)
 SEED = 20  # of the replay: every forward starts from it, so that a random op is one function
 
 
@@ -24,10 +35,11 @@ class Subject:
     """
 
     def __init__(self, op: Any, labels: Tensor | None = None, *, wide: bool = True) -> None:
-        self.op, self.labels = _copy(op, wide=wide), labels
+        self.op = _copy(op, wide=wide)
+        self.labels = None if labels is None else labels.clone()
         self.model = getattr(self.op, "model", None) if is_loss(op) else None
         self.received: Tensor | None = None
-        self._generators = [(g, g.get_state()) for g in _found(self.op, torch.Generator)]
+        self._sources = [_source(g) for kind in SOURCES for g in _found(self.op, kind)]
         self._buffers = [
             (tensor, tensor.clone())
             for root in self._roots()
@@ -43,7 +55,7 @@ class Subject:
     def _listen(self) -> None:
         """Let the loss's backward leave dL/d inputs where it can be read."""
         if self.model is None:
-            self.op.model = _Ear(self)
+            self.op.model = _Ear(functools.partial(setattr, self, "received"))
         else:
             walk = self.model.backward
 
@@ -61,11 +73,10 @@ class Subject:
     def grads(self) -> dict[str, Any]:
         """What stands in `grads` for each param; None where nothing does."""
         found = {}
-        for root in self._roots():
-            for name, leaf in named_ops(root).items():
-                grads = getattr(leaf, "grads", None) or {}
-                for key in dict_of(leaf, "params"):
-                    found[self._label(root, name, key)] = grads.get(key)
+        for prefix, op in self._holders():
+            grads = dict_of(op, "grads")
+            for key in dict_of(op, "params"):
+                found[prefix + key] = grads.get(key)
         return found
 
     def rebind(self, label: str, tensor: Tensor) -> None:
@@ -74,14 +85,25 @@ class Subject:
                 owner[key] = tensor
 
     def _slots(self, kind: str) -> Iterator[tuple[str, dict[str, Tensor], str]]:
-        for root in self._roots():
-            for name, leaf in named_ops(root).items():
-                owner = dict_of(leaf, kind)
-                for key in owner:
-                    yield self._label(root, name, key), owner, key
+        for prefix, op in self._holders():
+            owner = dict_of(op, kind)
+            for key in owner:
+                yield prefix + key, owner, key
 
-    def _label(self, root: Any, name: str, key: str) -> str:
-        return f"{name}.{key}" if hasattr(root, "layers") else key
+    def _holders(self) -> Iterator[tuple[str, Any]]:
+        """Every op with the start of its params' labels: in `layers` first, then elsewhere."""
+        known: set[int] = set()
+        for root in self._roots():
+            for name, op in named_ops(root).items():
+                known.add(id(op))
+                yield ("" if op is root else f"{name}."), op
+        for root in self._roots():
+            names = {id(value): name for name, value in attributes(root).items()}
+            for position, op in enumerate(every_part(root)):
+                if id(op) not in known and dict_of(op, "params"):
+                    known.add(id(op))
+                    name = given_name(op) or names.get(id(op)) or f"{type(op).__name__}_{position}"
+                    yield f"{name}.", op
 
     def forward(self, x: Tensor) -> Tensor:
         with torch.no_grad():
@@ -91,8 +113,8 @@ class Subject:
     def rewind(self) -> None:
         """Random numbers and buffers as they were before the first forward."""
         rewind()
-        for generator, start in self._generators:
-            generator.set_state(start)
+        for start_again in self._sources:
+            start_again()
         for tensor, before in self._buffers:
             tensor.copy_(before)
 
@@ -100,7 +122,7 @@ class Subject:
         if self.labels is None:
             return self.op.forward(x)
         predicts = x if self.model is None else self.model.forward(x)
-        loss = getattr(self.op, "forward", self.op)(predicts, self.labels)
+        loss = getattr(self.op, "forward", self.op)(predicts, self.labels.clone())
         return torch.as_tensor(loss, dtype=torch.float64).reshape(())
 
     def backward(self, grads: Tensor) -> Any:
@@ -108,8 +130,8 @@ class Subject:
             if self.labels is None:
                 return self.op.backward(grads)
             self.received = None
-            self.op.backward()
-            return self.received
+            returned = self.op.backward()
+            return returned if self.received is None else self.received
 
     def set_training(self, training: bool) -> None:
         for root in self._roots():
@@ -119,11 +141,11 @@ class Subject:
 class _Ear:
     """A model that only hears what a loss sends back."""
 
-    def __init__(self, subject: Subject) -> None:
-        self.subject = subject
+    def __init__(self, hear: Callable[[Tensor], None]) -> None:
+        self.hear = hear
 
     def backward(self, grads: Tensor) -> Tensor:
-        self.subject.received = grads
+        self.hear(grads)
         return grads
 
 
@@ -141,8 +163,6 @@ def is_loss(op: Any) -> bool:
 @contextmanager
 def own_randomness() -> Iterator[None]:
     """What is drawn inside is drawn from a fixed start; the global sources go on as they were."""
-    import numpy as np
-
     before = torch.get_rng_state(), random.getstate(), np.random.get_state()
     try:
         rewind()
@@ -155,8 +175,6 @@ def own_randomness() -> Iterator[None]:
 
 def rewind() -> None:
     """Put every global source of random numbers at its fixed start."""
-    import numpy as np
-
     torch.set_rng_state(_torch_start())
     random.setstate(_PYTHON_START)
     np.random.seed(SEED)
@@ -170,12 +188,26 @@ def _torch_start() -> Tensor:
 _PYTHON_START = random.Random(SEED).getstate()
 
 
+def _source(generator: Any) -> Callable[[], Any]:
+    """What puts a generator that an op holds back at where it is now."""
+    if isinstance(generator, torch.Generator):
+        return functools.partial(generator.set_state, generator.get_state())
+    if isinstance(generator, np.random.RandomState):
+        return functools.partial(generator.set_state, generator.get_state())
+    if isinstance(generator, random.Random):
+        return functools.partial(generator.setstate, generator.getstate())
+    state = copy.deepcopy(generator.bit_generator.state)
+    return functools.partial(setattr, generator.bit_generator, "state", state)
+
+
 def _copy(op: Any, *, wide: bool) -> Any:
     """A deep copy on the CPU, in float64 if `wide`; one tensor in two places stays one."""
     memo: dict[int, Any] = {}
     for tensor in _found(op, Tensor):
         there = tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
         memo[id(tensor)] = there.double() if wide and there.is_floating_point() else there
+    for module in _found(op, types.ModuleType):
+        memo[id(module)] = module
     for generator in _found(op, torch.Generator):
         memo[id(generator)] = torch.Generator().set_state(generator.get_state())
     return copy.deepcopy(op, memo)

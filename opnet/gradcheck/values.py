@@ -36,10 +36,13 @@ def values(exam: Examination) -> None:
         blame(exam, subject, walk, wrong)
 
 
-def second_witness(exam: Examination, subject: Subject, walk: Walk) -> dict[str, Tensor]:
+def second_witness(
+    exam: Examination, subject: Subject, walk: Walk, at: Tensor | None = None
+) -> dict[str, Tensor]:
     """The gradients by autograd of the forward; empty where it does not apply."""
-    x, params = exam.x.clone().requires_grad_(), subject.params
-    leaves = {"inputs": x, **{k: p for k, p in params.items() if p.is_floating_point()}}
+    x = (exam.x if at is None else at).clone()
+    leaves = {"inputs": x, **subject.params}
+    leaves = {where: leaf for where, leaf in leaves.items() if leaf.is_floating_point()}
     try:
         for leaf in leaves.values():
             leaf.requires_grad_()

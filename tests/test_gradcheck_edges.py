@@ -1,0 +1,180 @@
+"""What a first look at a gradient check would not try: odd right ops, and wrong ones that hide."""
+
+import numpy as np
+import pytest
+import torch
+
+import opnet
+from opnet import Linear, Op, Tanh
+
+
+class Rule(Op):
+    """y = f(x) with slope df(x)."""
+
+    def __init__(self, f, slope):
+        self.f, self.slope = f, slope
+
+    def forward(self, inputs):
+        self.inputs = inputs
+        return self.f(inputs)
+
+    def backward(self, grads):
+        return grads * self.slope(self.inputs)
+
+
+class PositiveScale(Op):
+    def __init__(self):
+        self.params = {"s": torch.full((1, 4), 0.2)}
+
+    def forward(self, inputs):
+        self.inputs = inputs
+        return inputs * self.params["s"].sqrt()
+
+    def backward(self, grads):
+        s = self.params["s"]
+        self.grads["s"] = (grads * self.inputs).sum(0, keepdim=True) / (2 * s.sqrt())
+        return grads * s.sqrt()
+
+
+class NumpyDropout(Op):
+    def __init__(self):
+        self.source = np.random.default_rng(0)
+
+    def forward(self, inputs):
+        self.mask = torch.from_numpy(self.source.random(inputs.shape) < 0.5)
+        return inputs * self.mask
+
+    def backward(self, grads):
+        return grads * self.mask
+
+
+class Embedding(Op):
+    def __init__(self):
+        self.params = {"W": torch.randn(7, 3)}
+
+    def forward(self, inputs):
+        self.inputs = inputs
+        return self.params["W"][inputs]
+
+    def backward(self, grads):
+        dW = torch.zeros_like(self.params["W"])
+        self.grads["W"] = dW.index_add(0, self.inputs.flatten(), grads.flatten(0, -2))
+
+
+class Position(Op):
+    def __init__(self):
+        self.params = {"P": torch.randn(5, 4)}
+
+    def forward(self, inputs):
+        return inputs + self.params["P"]
+
+    def backward(self, grads):
+        self.grads["P"] = grads.sum(0)
+        return grads.clone()
+
+
+class Chain(Op):
+    """A model without a list of layers."""
+
+    def __init__(self, forgets=False):
+        self.first, self.act, self.second = Linear(4, 5, "first"), Tanh(), Linear(5, 2)
+        self.forgets = forgets
+
+    def forward(self, X):
+        return self.second.forward(self.act.forward(self.first.forward(X)))
+
+    def backward(self, grads):
+        grads = self.act.backward(self.second.backward(grads))
+        return self.first.backward_inputs(grads) if self.forgets else self.first.backward(grads)
+
+
+def positive_only(x):
+    if (x <= 0).any():
+        raise ValueError("x must be positive")
+    return x.log()
+
+
+RIGHT = {
+    "a param that must stay positive": (PositiveScale, None),
+    "a NumPy generator": (NumpyDropout, None),
+    "indices": (Embedding, torch.tensor([[0, 1], [2, 6]])),
+    "as many rows as it has": (Position, torch.randn(2, 5, 4)),
+    "a model without layers": (Chain, None),
+    "a refused domain": (
+        lambda: Rule(positive_only, lambda x: 1 / x),
+        torch.tensor([[1e-5, 0.5], [2.0, 3.0]]),
+    ),
+    "nan": (Tanh, torch.tensor([[torch.nan, 1.0], [2.0, 0.5]])),
+    "a steep slope": (
+        lambda: Rule(lambda x: torch.sin(200 * x), lambda x: 200 * torch.cos(200 * x)),
+        None,
+    ),
+    "a very steep slope": (
+        lambda: Rule(lambda x: torch.tanh(1e5 * x), lambda x: 1e5 / torch.cosh(1e5 * x) ** 2),
+        None,
+    ),
+    "whole numbers for a real op": (lambda: Rule(lambda x: 2 * x, lambda x: 2.0), [[1, 2], [3, 4]]),
+}
+
+
+@pytest.mark.parametrize(("make", "inputs"), RIGHT.values(), ids=RIGHT.keys())
+def test_an_odd_right_op_passes(make, inputs):
+    for seed in range(5):
+        report = opnet.check(make(), inputs, seed=seed)
+        assert report.passed, report
+
+
+def gap(x):
+    return ((x.abs() < 7) | (x.abs() > 12)).to(x.dtype)
+
+
+class ViewsRows(Linear):
+    def backward_params(self, grads):
+        rows = grads.view(-1, 3)
+        self.grads["W"] = self.inputs.reshape(-1, 4).T @ rows
+        self.grads["b"] = rows.sum(0, keepdim=True)
+
+
+HIDDEN = {
+    "a model without layers": (lambda: Chain(forgets=True), None, "zero"),
+    "view on three axes": (lambda: ViewsRows(4, 3), torch.randn(2, 5, 4), "needs-contiguous"),
+    "a gap where nothing is drawn": (lambda: Rule(lambda x: x * 1.0, gap), None, "wrong-elements"),
+}
+
+
+@pytest.mark.parametrize(("make", "inputs", "kind"), HIDDEN.values(), ids=HIDDEN.keys())
+def test_a_wrong_op_that_hides_is_found(make, inputs, kind):
+    for seed in range(3):
+        report = opnet.check(make(), inputs, seed=seed)
+        assert kind in [finding.kind for finding in report.findings], report
+
+
+def test_a_reference_is_asked_far_out_too():
+    relu = Rule(lambda x: x.clamp(min=0), lambda x: (x > 0).to(x.dtype))
+    (finding,) = opnet.check(relu, reference=lambda x: x.clamp(0, 6)).findings
+    assert finding.kind == "wrong-forward"
+
+
+def test_labels_stay_as_they_are():
+    class Meddles:
+        model = None
+
+        def forward(self, predicts, labels):
+            labels += 1
+            self.kept = predicts, labels
+            return ((predicts - labels) ** 2).sum()
+
+        def backward(self):
+            p, y = self.kept
+            self.model.backward(2 * (p - y))
+
+    labels = torch.zeros(5, 2, dtype=torch.float64)
+    opnet.check(Meddles(), (torch.randn(5, 2), labels))
+    assert not labels.any()
+
+
+def test_what_cannot_be_checked_is_refused_in_one_line():
+    with pytest.raises(ValueError, match=r"inputs have shape \[0, 4\], wanted at least one row"):
+        opnet.check(Tanh(), torch.empty(0, 4))
+    with pytest.raises(ValueError, match="reference is for ops and models"):
+        opnet.check(opnet.MeanSquaredErrorLoss(), reference=lambda x: x)

@@ -48,6 +48,17 @@ class NumpyDropout(Op):
         return grads * self.mask
 
 
+class WithAModule(Op):
+    def __init__(self):
+        self.numpy = np
+
+    def forward(self, inputs):
+        return inputs * self.numpy.pi
+
+    def backward(self, grads):
+        return grads * self.numpy.pi
+
+
 class Embedding(Op):
     def __init__(self):
         self.params = {"W": torch.randn(7, 3)}
@@ -97,6 +108,7 @@ def positive_only(x):
 RIGHT = {
     "a param that must stay positive": (PositiveScale, None),
     "a NumPy generator": (NumpyDropout, None),
+    "a module as an attribute": (WithAModule, None),
     "indices": (Embedding, torch.tensor([[0, 1], [2, 6]])),
     "as many rows as it has": (Position, torch.randn(2, 5, 4)),
     "a model without layers": (Chain, None),

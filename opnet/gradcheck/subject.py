@@ -229,6 +229,8 @@ def _found(root: Any, kind: type) -> list[Any]:
             todo.extend(thing.values())
         elif isinstance(thing, (list, tuple)):
             todo.extend(thing)
-        elif not isinstance(thing, (type, Tensor)) and not inspect.isroutine(thing):
+        elif not isinstance(thing, (type, Tensor, types.ModuleType, random.Random)) and not (
+            inspect.isroutine(thing)
+        ):
             todo.extend(attributes(thing).values())
     return list(found.values())

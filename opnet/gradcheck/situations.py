@@ -30,9 +30,10 @@ def examine(exam: Examination) -> None:
         eval_mode(exam)
     batch_of_one(exam)
     floating = exam.x.is_floating_point()
-    if exam.labels is None and floating and not exam.report.findings:
-        saturation(exam)
+    if floating and not exam.report.findings:
         kinks(exam)
+    if floating and exam.labels is None and not exam.report.findings:
+        saturation(exam)
         magnitudes(exam)
 
 

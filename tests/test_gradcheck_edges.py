@@ -1,11 +1,13 @@
 """What a first look at a gradient check would not try: odd right ops, and wrong ones that hide."""
 
+import threading
+
 import numpy as np
 import pytest
 import torch
 
 import opnet
-from opnet import Linear, Op, Tanh
+from opnet import Linear, Logistic, Op, Sequential, Tanh
 
 
 class Rule(Op):
@@ -99,6 +101,66 @@ class Chain(Op):
         return self.first.backward_inputs(grads) if self.forgets else self.first.backward(grads)
 
 
+class LambdaOverItself(Op):
+    def __init__(self):
+        self.params = {"W": torch.randn(4, 3)}
+        self.rule = lambda x: x @ self.params["W"]
+
+    def forward(self, inputs):
+        self.inputs = inputs
+        return self.rule(inputs)
+
+    def backward(self, grads):
+        self.grads["W"] = self.inputs.T @ grads
+        return grads @ self.params["W"].T
+
+
+class HoldsALock(Linear):
+    def __init__(self):
+        super().__init__(4, 3)
+        self.lock, self.counter = threading.Lock(), (i for i in range(10))
+
+    def forward(self, inputs):
+        with self.lock:
+            return super().forward(inputs)
+
+
+class Distances(Op):
+    """d_ij = |x_i - x_j| by the three products of its square: rounding is all that d_ii holds."""
+
+    def forward(self, inputs):
+        self.inputs, squares = inputs, inputs.square().sum(-1, keepdim=True)
+        self.outputs = (squares + squares.mT - 2 * inputs @ inputs.mT).clamp(min=0).sqrt()
+        return self.outputs
+
+    def backward(self, grads):
+        share = (grads / self.outputs.clone().fill_diagonal_(1)).fill_diagonal_(0)
+        share = share + share.mT
+        return share.sum(-1, keepdim=True) * self.inputs - share @ self.inputs
+
+
+class PlainLoss:
+    """L = mean(f(p, y)), slope df(p, y) / n: in the style of the book."""
+
+    def __init__(self, f, slope, model=None):
+        self.f, self.slope, self.model = f, slope, model
+
+    def forward(self, predicts, labels):
+        self.kept = predicts, labels
+        return self.f(predicts, labels).mean()
+
+    def backward(self):
+        self.model.backward(self.slope(*self.kept) / self.kept[0].numel())
+
+
+def entropy(p, y):
+    return -(y * p.log() + (1 - y) * (1 - p).log())
+
+
+def entropy_slope(p, y):
+    return (p - y) / (p * (1 - p))
+
+
 def positive_only(x):
     if (x <= 0).any():
         raise ValueError("x must be positive")
@@ -125,6 +187,30 @@ RIGHT = {
         lambda: Rule(lambda x: torch.tanh(1e5 * x), lambda x: 1e5 / torch.cosh(1e5 * x) ** 2),
         None,
     ),
+    "a lambda over itself": (LambdaOverItself, None),
+    "a lock and a generator": (HoldsALock, None),
+    "distances to itself": (Distances, None),
+    "a slope that is inf at the end of a domain": (
+        lambda: Rule(torch.arcsin, lambda x: (1 - x * x).rsqrt()),
+        torch.linspace(-0.9, 0.9, 12).reshape(3, 4),
+    ),
+    "a slope that is inf in the middle": (
+        lambda: Rule(lambda x: x.sign() * x.abs() ** (1 / 3), lambda x: x.abs() ** (-2 / 3) / 3),
+        None,
+    ),
+    "an overflow by right": (lambda: Rule(torch.exp, torch.exp), None),
+    "a loss with a kink": (
+        lambda: PlainLoss(lambda p, y: (p - y).abs(), lambda p, y: (p - y).sign()),
+        None,
+    ),
+    "a loss of probabilities": (lambda: PlainLoss(entropy, entropy_slope), None),
+    "a loss of clamped probabilities": (
+        lambda: PlainLoss(
+            lambda p, y: entropy(p.clamp(1e-7, 1 - 1e-7), y),
+            lambda p, y: entropy_slope(p.clamp(1e-7, 1 - 1e-7), y),
+        ),
+        None,
+    ),
     "whole numbers for a real op": (lambda: Rule(lambda x: 2 * x, lambda x: 2.0), [[1, 2], [3, 4]]),
 }
 
@@ -147,7 +233,71 @@ class ViewsRows(Linear):
         self.grads["b"] = rows.sum(0, keepdim=True)
 
 
+class Momentum(Linear):
+    v = 0.0
+
+    def backward_params(self, grads):
+        super().backward_params(grads)
+        self.v = 0.9 * self.v + self.grads["W"]
+        self.grads["W"].copy_(self.v)
+
+
+class TrainsItself(Linear):
+    def backward_params(self, grads):
+        super().backward_params(grads)
+        self.params["W"].sub_(0.1 * self.grads["W"])
+
+
+class CentresPredictions(opnet.MeanSquaredErrorLoss):
+    def forward(self, predicts, labels):
+        loss = super().forward(predicts, labels).clone()
+        predicts.sub_(labels)
+        return loss
+
+    def backward_inputs(self):
+        return 2 * self.inputs / self.inputs.numel()
+
+
+class SteepAtOne(opnet.HingeLoss):
+    def backward_inputs(self):
+        at_one = (self.labels * self.inputs == 1) / self.inputs.numel()
+        return super().backward_inputs() - 2 * self.labels * at_one
+
+
+def linear_then_tanh():
+    return Sequential(Linear(3, 2, "fc1"), Tanh())
+
+
 HIDDEN = {
+    "momentum in backward": (lambda: Momentum(4, 3), None, "accumulates"),
+    "an update in backward": (lambda: TrainsItself(4, 3), None, "mutates-inputs"),
+    "writes into predictions": (CentresPredictions, None, "mutates-inputs"),
+    "writes into its model's outputs": (
+        lambda: CentresPredictions(linear_then_tanh()),
+        None,
+        "mutates-inputs",
+    ),
+    "a hinge too steep at 1": (SteepAtOne, None, "illegal-subgradient"),
+    "an absolute error too steep at 0": (
+        lambda: PlainLoss(lambda p, y: (p - y).abs(), lambda p, y: (p - y).sign() + 2 * (p == y)),
+        None,
+        "illegal-subgradient",
+    ),
+    "a softplus that overflows": (
+        lambda: Rule(lambda x: x.exp().log1p(), lambda x: x.exp() / (1 + x.exp())),
+        None,
+        "not-finite",
+    ),
+    "a loss of logits that overflows": (
+        lambda: PlainLoss(lambda z, y: z.exp().log1p() - y * z, lambda z, y: z.sigmoid() - y),
+        None,
+        "not-finite",
+    ),
+    "a log of 0 behind a Logistic": (
+        lambda: PlainLoss(entropy, entropy_slope, Sequential(Linear(2, 1, "fc1"), Logistic())),
+        None,
+        "not-finite",
+    ),
     "a model without layers": (lambda: Chain(forgets=True), None, "zero"),
     "view on three axes": (lambda: ViewsRows(4, 3), torch.randn(2, 5, 4), "needs-contiguous"),
     "a gap where nothing is drawn": (lambda: Rule(lambda x: x * 1.0, gap), None, "wrong-elements"),

@@ -10,11 +10,13 @@ from ..walk import named_ops
 from .copies import reachable
 from .diagnose import Evidence, diagnose
 from .examine import Examination, Walk
-from .numeric import Slopes, alike
+from .numeric import ROUNDING, STEP, Slopes, alike
 from .subject import Subject
 from .witness import Compared, outside
 
 Wrong = dict[str, Compared]
+NUDGE = 2.0**-36  # beside the inputs: float64 sees it, float32 rounds 4,000 times as much
+LOST = f"a change of {NUDGE:.1g} of the inputs is lost in rounding, as in float32"
 
 
 def blame(exam: Examination, subject: Subject, walk: Walk, wrong: Wrong) -> None:
@@ -68,12 +70,36 @@ def low_precision(exam: Examination, walk: Walk, wrong: Wrong) -> bool:
     coarse = [w for w in near if is_coarse(wrong[w].hand)]
     for w in coarse:
         exam.report.add("low-precision", w, "every element is a float32 number")
+    if not coarse and near and sees_too_little(exam):
+        exam.report.add("low-precision", "outputs", LOST)
+        return True
     return bool(coarse)
 
 
 def is_coarse(numbers: Tensor) -> bool:
     some = numbers[numbers.abs() > 1e-12]  # what is left of a sum that is 0 has few digits
     return len(some) > 2 and bool((some.float().double() == some).all())
+
+
+def sees_too_little(exam: Examination) -> bool:
+    """Whether half of the outputs or more lose a change that float64 holds and float32 does not.
+
+    Along one way d: f(x + d) = f(x) where the slope is not 0, or f(x + d) is not halfway to
+    f(x + 2 d). Where f jumps, is steep or has a kink, it is not asked.
+    """
+    x, forward = exam.x, exam.subject().forward
+    if not x.is_floating_point():
+        return False
+    way = x * exam.random(*x.shape, salt=70).sign()
+    here = forward(x)
+    change, twice, near, far, back = (
+        forward(x + h * way) - here for h in (NUDGE, 2 * NUDGE, STEP / 2, STEP, -STEP)
+    )
+    steady = torch.maximum((far - 2 * near).abs(), (far + back).abs()) < 0.1 * far.abs()
+    moves = steady & (near.abs() * (2 * NUDGE / STEP) > ROUNDING * here.abs())
+    bent = (twice - 2 * change).abs() > 2.0**-30 * here.abs().max()
+    lost = steady & (bent | (moves & (change == 0)))
+    return bool(steady.any()) and 2 * int(lost.sum()) >= int(steady.sum())
 
 
 def _many_outputs(exam: Examination, walk: Walk) -> Tensor:
@@ -93,7 +119,7 @@ def _right_the_second_time(exam: Examination) -> bool:
     try:
         subject = exam.subject(warm=False)
         exam.walk(subject, exam.x)
-        return not exam.wrong(subject, exam.walk(subject, exam.x), exam.x)
+        return exam.is_right(subject, exam.walk(subject, exam.x), exam.x)
     except Exception:
         return False
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from .examine import Batch, Examination, Walk
-from .numeric import CLOSE, MOST_ELEMENTS, STEP, Slopes, slopes
+from .numeric import CLOSE, STEP, Slopes, slopes
 from .witness import autograd_of, outside
 
 POINTS = (0.0, 1.0, -1.0, 0.5, -0.5, 2.0, -2.0, 3.0, -3.0, 2.5, -2.5, 6.0, -6.0, 1.5, -1.5, 4.0)
@@ -39,7 +39,7 @@ def _far_out(exam: Examination) -> Iterator[Tensor]:
 
 def _saturated(exam: Examination, x: Tensor) -> None:
     try:
-        walk = exam.walk(exam.subject(), x)
+        walk = exam.walk(exam.subject(warm=False), x)
     except Exception:
         return
     if not walk.outputs.isfinite().all():
@@ -49,13 +49,11 @@ def _saturated(exam: Examination, x: Tensor) -> None:
     for where, hand in walk.grads.items():
         if isinstance(hand, Tensor) and not hand.isfinite().all():
             exam.report.add("not-finite", where, FAR)
-    hand = walk.grads["inputs"]
-    if exam.report.findings or _is_loss_alone(exam) or not isinstance(hand, Tensor):
+    if exam.report.findings or _is_loss_alone(exam):
         return
-    numeric = exam.slopes_of(exam.subject(), "inputs", x)
-    bad = outside(hand, numeric, walk.upstream) & ~_like_autograd(exam, walk, x)
-    if bad.any():
-        exam.report.add("wrong-elements", "inputs", f"{int(bad.sum())} elements are wrong {FAR}")
+    if found := _wrong(exam, walk, x):
+        said = f"{int(found[0].sum())} elements are wrong {FAR}"
+        exam.report.add("wrong-elements", "inputs", said)
 
 
 def infinite_by_right(exam: Examination, x: Tensor) -> bool:
@@ -95,18 +93,13 @@ def kinks(exam: Examination) -> None:
 
 def _at_a_kink(exam: Examination, x: Tensor) -> None:
     try:
-        walk = exam.walk(exam.subject(), x)
-        numeric = exam.slopes_of(exam.subject(), "inputs", x)
+        walk = exam.walk(exam.subject(warm=False), x)
+        found = _wrong(exam, walk, x)
     except Exception:
         return
-    hand = walk.grads["inputs"]
-    if not isinstance(hand, Tensor):
-        return
-    bad = outside(hand, numeric, walk.upstream) & ~_like_autograd(exam, walk, x)
-    if bad.any():
-        bad &= ~_right_nearby(exam, walk, x)
-    if bad.any():
-        _report_kink(exam, hand, numeric.along(walk.upstream), x, bad)
+    if found and (bad := found[0] & ~_right_nearby(exam, walk, x)).any():
+        along = found[1].along(walk.upstream)
+        _report_kink(exam, walk.grads["inputs"], along, x, bad)
 
 
 def _likely_kinks(exam: Examination) -> Iterator[Batch]:
@@ -117,14 +110,16 @@ def _likely_kinks(exam: Examination) -> Iterator[Batch]:
             yield exam.with_points(POINTS[start : start + x.numel()]), labels
         if x.ndim > 1:
             yield x.index_fill(-2, torch.tensor([0]), 0.0), labels
-    elif not _ends_at_0_and_1(exam):
+    elif _ends_at_0_and_1(exam):
+        _note_the_ends(exam)
+    else:
         for point in POINTS:
             yield torch.full_like(x, point), labels
             if labels is not None and labels.shape == x.shape:
                 yield labels + point, labels
                 yield point / labels, labels  # where a product with the label is that point
     if _takes_any_label(exam) and not _is_loss_alone(exam):
-        predicts = exam.subject().predicts(x.clone())
+        predicts = exam.subject(warm=False).predicts(x.clone())
         if labels is not None and predicts.shape == labels.shape:
             yield from ((x, predicts - point) for point in (0.0, 1.0, -1.0))
 
@@ -144,7 +139,7 @@ def _ends_at_0_and_1(exam: Examination) -> bool:
     for beyond in (-1.5, 2.5):
         try:
             x = torch.full_like(exam.x, beyond)
-            slope = exam.slopes_of(exam.subject(), "inputs", x).slope
+            slope = exam.slopes_of(exam.subject(warm=False), "inputs", x).slope
         except Exception:
             return True
         if slope.isfinite().all() and slope.any():
@@ -152,9 +147,19 @@ def _ends_at_0_and_1(exam: Examination) -> bool:
     return True
 
 
+def _note_the_ends(exam: Examination) -> None:
+    """Whether a loss of probabilities survives those that have rounded to 0 or 1."""
+    if exam.labels is not None and exam.labels.shape == exam.x.shape:
+        ends = exam.labels.round().to(exam.x)
+        with exam.otherwise(labels=ends):
+            if not exam.subject(warm=False).forward(ends).isfinite().all():
+                said = "where predictions have rounded to 0 or 1 the loss is not finite"
+                exam.report.notes.append(f"{said}, though the labels are the same")
+
+
 def _right_nearby(exam: Examination, walk: Walk, x: Tensor) -> Tensor:
     """Where the hand value is right for smaller steps, or is inf and the slopes grow like it."""
-    hand, forward = walk.grads["inputs"], exam.subject().forward
+    hand, forward = walk.grads["inputs"], exam.subject(warm=False).forward
     far, near, nearest = (slopes(forward, x, STEP / 2.0**k) for k in (0, 10, 20))
     fits = ~outside(hand, near, walk.upstream) | ~outside(hand, nearest, walk.upstream)
     steep, steeper = (s.along(walk.upstream).slope.abs() for s in (far, nearest))
@@ -186,15 +191,14 @@ def magnitudes(exam: Examination) -> None:
         x[order] = 10.0**exponents
         x = x.reshape(exam.x.shape) * exam.random(*exam.x.shape, salt=950 + salt).sign()
         try:
-            walk = exam.walk(exam.subject(), x)
+            walk = exam.walk(exam.subject(warm=False), x)
             if walk.outputs.isnan().any() or not walk.grads["inputs"].isfinite().all():
                 return  # outside of the domain, or an overflow that saturation has judged
-            numeric = exam.slopes_of(exam.subject(), "inputs", x)
+            found = _wrong(exam, walk, x)
         except Exception:
             return
-        bad = outside(walk.grads["inputs"], numeric, walk.upstream)
-        bad &= ~_like_autograd(exam, walk, x)
-        if bad.any():
+        if found:
+            bad, numeric = found
             i = int(bad.nonzero()[0])
             at = x.reshape(-1)[numeric.which[i]].item()
             hand = walk.grads["inputs"].reshape(-1)[numeric.which[i]].item()
@@ -203,11 +207,19 @@ def magnitudes(exam: Examination) -> None:
             exam.report.add("wrong-elements", "inputs", said)
 
 
-def _like_autograd(exam: Examination, walk: Walk, x: Tensor) -> Tensor:
-    """Where the hand value is autograd's too: a steep slope outruns the differences, not that."""
-    hand = walk.grads["inputs"].reshape(-1)
-    witness = autograd_of(exam.subject(), x, walk.upstream).get("inputs")
-    if witness is None or len(hand) > MOST_ELEMENTS:
-        return torch.zeros(min(len(hand), MOST_ELEMENTS), dtype=torch.bool)
-    wanted = witness.reshape(-1)
-    return (hand - wanted).abs() <= CLOSE * wanted.abs()
+def _wrong(exam: Examination, walk: Walk, x: Tensor) -> tuple[Tensor, Slopes] | None:
+    """The elements of dL/dx that neither autograd nor the slopes on both sides confirm, if any.
+
+    A steep slope outruns the differences, not autograd, and where that agrees they are not taken.
+    """
+    hand = walk.grads["inputs"]
+    if not isinstance(hand, Tensor):
+        return None
+    by_autograd = autograd_of(exam.subject(warm=False), x, walk.upstream)
+    witness = by_autograd.get("inputs", torch.full_like(x, torch.nan))
+    alike = (hand - witness).abs() <= CLOSE * witness.abs()
+    if alike.all():
+        return None
+    numeric = exam.slopes_of(exam.subject(warm=False), "inputs", x)
+    bad = outside(hand, numeric, walk.upstream) & ~alike.reshape(-1)[numeric.which]
+    return (bad, numeric) if bad.any() else None

@@ -105,7 +105,8 @@ def other_signs(exam: Examination) -> None:
             exam.walk(exam.subject(), exam.x)
         except Exception:
             return
-        values(exam)
+        if not exam.agrees():
+            values(exam)
 
 
 def other_sizes(exam: Examination) -> None:
@@ -216,8 +217,8 @@ def reference_agrees(exam: Examination, reference: Any) -> None:
 
 FURTHER: tuple[Callable[[Examination], Any], ...] = (  # each only where those before found nothing
     halves,
-    proportional,
     same_memory,
+    proportional,
     rebound,
     eval_mode,
     other_signs,

@@ -35,7 +35,8 @@ def test_moons_prints_settings_log_test_score_and_paths(moons_run):
     directory, done = moons_run
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
-    assert lines[0].startswith("[Settings] train: 640, dev: 160, test: 200, noise: 0.2, hidden: 5")
+    assert lines[0].startswith("[Settings] seed: 0, device: cpu")
+    assert "train: 640, dev: 160, test: 200, noise: 0.2, hidden: 5" in lines[0]
     assert "[Train] epoch: 0/1000, loss: " in done.stdout
     score = re.search(r"^\[Test\] score/loss: (\d\.\d{4})/\d\.\d{4}$", done.stdout, re.MULTILINE)
     assert float(score[1]) > 0.94

@@ -50,7 +50,7 @@ def main(settings: argparse.Namespace) -> Outcome:
         for fitted in (by_hand, by_autograd) if rule in BY_HAND else (by_autograd,):
             epoch = fitted(rule, lr, scale * t_u, t_c)
             trail = trails[name] = torch.stack([epoch() for _ in range(epochs[-1])])
-            what, at = f"{name}, {fitted.__name__.replace('_', ' ')}", [e - 1 for e in epochs]
+            what, at = f"{name}, {fitted.__name__}", [epoch - 1 for epoch in epochs]
             counted = ", ".join(map(str, epochs))
             rows.append(dlwpt.printed(f"{what}: loss at epoch {counted}", losses, trail[at, 0]))
             if params:

@@ -67,7 +67,7 @@ def curvature(name: str, rate: str, condition: str, A: Any, t_c: Any) -> Iterato
     """2 / lambda_max and lambda_max / lambda_min."""
     for hessian in (hessian_by_hand, hessian_by_autograd):
         largest, smallest = largest_and_smallest(hessian(A, t_c))
-        what = f"x = {name}, {hessian.__name__.replace('_', ' ')}"
+        what = f"x = {name}, {hessian.__name__}"
         yield DLWPT.printed(f"{what}: largest stable rate", rate, 2 / largest)
         yield DLWPT.printed(f"{what}: condition number", condition, largest / smallest)
 

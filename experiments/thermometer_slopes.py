@@ -51,11 +51,11 @@ def slopes(t_u: Any, t_c: Any) -> Iterator[Row]:
     loss_fn = MeanSquaredErrorLoss(line)
     loss = loss_fn(line(t_u), t_c)
     loss_fn.backward()
-    found = {"by hand": [loss, *line.grads.values()]}
+    found = {"by_hand": [loss, *line.grads.values()]}
 
     w, b = (torch.tensor([at], device=t_u.device, requires_grad=True) for at in (1.0, 0.0))
     loss = loss_at(w, b, t_u, t_c)
-    found["by autograd"] = [loss.detach(), *torch.autograd.grad(loss, [w, b])]
+    found["by_autograd"] = [loss.detach(), *torch.autograd.grad(loss, [w, b])]
     for how, (loss, *grads) in found.items():
         yield DLWPT.printed(f"t_u: first loss, {how}", "1763.8846", loss)
         yield DLWPT.printed(f"t_u: gradient at w = 1, b = 0, {how}", "4517.2969 82.6000", grads)

@@ -53,7 +53,7 @@ def main(settings: argparse.Namespace) -> Outcome:
     import torch
 
     x = torch.tensor(X, device=settings.device)
-    rows = [*dots(x), *detached(x), *chained(x.new_ones(2, 2))]
+    rows = [*slopes(x), *detached(x)]
     return Outcome(rows, {} if settings.no_figures else {"detach": drawn()})
 
 
@@ -69,55 +69,48 @@ def by_autograd(op: Any, x: Any) -> Any:
     return x.grad
 
 
-def dots(x: Any) -> Iterator[Row]:
+def slopes(x: Any) -> Iterator[Row]:
+    from opnet import Sequential
+
+    chain, ones = Sequential(PLUS_TWO, THREE_SQUARES, MEAN), x.new_ones(2, 2)
+    yield NOTES.printed("mean(3 (x + 2)^2) at x = 1", "27", chain(ones))
     for how in (by_hand, by_autograd):
-        what = f"d(2 x.x)/dx at 0, 1, 2, 3, {how.__name__}"
-        yield NOTES.wrong(what, "0 2 4 6", "0 4 8 12", how(TWO_DOTS, x), "2 x is that of x.x")
+        name, why = how.__name__, "2 x is the slope of x.x"
+        yield NOTES.printed(f"its gradient, {name}", "4.5 4.5 4.5 4.5", how(chain, ones))
+        yield NOTES.printed(f"d sum(x)/dx, {name}", "1 1 1 1", how(SUM, x))
+        dots = how(TWO_DOTS, x)
+        yield NOTES.wrong(f"d(2 x.x)/dx at 0, 1, 2, 3, {name}", "0 2 4 6", "0 4 8 12", dots, why)
 
 
 def detached(x: Any) -> Iterator[Row]:
     """x.grad adds up: what one backward leaves there is still in it after the next."""
     what, false, u = "d sum(u x)/dx at 0, 1, 2, 3", "False False False False", x * x
-    yield NOTES.printed("d sum(x)/dx, by hand", "1 1 1 1", by_hand(SUM, x))
     yield NOTES.printed(f"{what}, u = x x held fixed", "0 1 4 9", by_hand(weighted_sum(u), x))
 
     x = x.clone().requires_grad_()
     SUM.forward(x).backward()
-    yield NOTES.printed("d sum(x)/dx, by autograd", "1 1 1 1", x.grad)
     weighted_sum((x * x).detach()).forward(x).backward()
     same = " ".join(str(equal) for equal in (x.grad == u).tolist())
-    why = f"1 of sum(x) is still in x.grad: {x.grad.tolist()}"
+    why = f"the 1 of sum(x) is still in x.grad: {x.grad.tolist()}"
     yield NOTES.states(f"{what} == u, x.grad not zeroed", false, same, same == false, why)
     x.grad.zero_()
     weighted_sum((x * x).detach()).forward(x).backward()
     yield NOTES.wrong(f"{what} == u, u detached", false, "0 1 4 9", x.grad, "x.grad was not zeroed")
 
 
-def chained(x: Any) -> Iterator[Row]:
-    from opnet import Sequential
-
-    chain = Sequential(PLUS_TWO, THREE_SQUARES, MEAN)
-    yield NOTES.printed("mean(3 (x + 2)^2) at x = 1", "27", chain(x))
-    for how in (by_hand, by_autograd):
-        what = f"its gradient, {how.__name__}"
-        yield NOTES.printed(what, "4.5 4.5 4.5 4.5", how(chain, x))
-
-
 def drawn() -> Any:
     """The gradients of sum(u x) for u = x x: held fixed, not held, and on top of an old one."""
-    import torch
-
     from opnet import plots
 
     figure, axes = plots.figure()
-    x = torch.linspace(X[0], X[-1], 91)
+    xs = [step / 30 for step in range(91)]
     gradients = {
-        "u detached: u = x²": x**2,
-        "old gradient not zeroed: x² + 1": x**2 + 1,
-        "u not detached: 3 x²": 3 * x**2,
+        "u detached: u = x²": [x**2 for x in xs],
+        "old gradient not zeroed: x² + 1": [x**2 + 1 for x in xs],
+        "u not detached: 3 x²": [3 * x**2 for x in xs],
     }
     for label, gradient in gradients.items():
-        axes.plot(x, gradient, marker="o", markevery=30, label=label)
+        axes.plot(xs, gradient, marker="o", markevery=30, label=label)
     axes.set(xlabel="x", ylabel="gradient of sum(u x) by x")
     axes.legend()
     return figure

@@ -51,9 +51,9 @@ class Source(NamedTuple):
         numbers, (low, high) = _flat(obtained), bounds
         if self.seed:
             low, high = 2 * low - high, 2 * high - low
-        spread = f"{min(numbers):.4g} to {max(numbers):.4g}, {len(numbers)} seeds"
+        spread = f"{min(numbers):.5g} to {max(numbers):.5g}, {len(numbers)} seeds"
         verdict = BY_SEED if all(low <= n <= high for n in numbers) else BROKEN
-        return Row(self.name, what, published, spread, f"[{low:.4g}, {high:.4g}]", verdict, why)
+        return Row(self.name, what, published, spread, f"[{low:.5g}, {high:.5g}]", verdict, why)
 
     def states(self, what: str, published: str, obtained: Any, holds: bool, why: str = "") -> Row:
         """A statement in words, which `holds` or does not."""

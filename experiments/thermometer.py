@@ -56,7 +56,7 @@ def main(settings: argparse.Namespace) -> Outcome:
             if params:
                 after = f"{what}: w, b after epoch {epochs[-1]}"
                 rows.append(dlwpt.printed(after, params, trail[-1, 1:]))
-    return Outcome(rows, {} if settings.no_figures else drawn(t_u, t_c, trails))
+    return Outcome(rows, {} if settings.no_figures else drawn(trails))
 
 
 def by_hand(rule: str, lr: float, x: Any, t_c: Any) -> Callable[[], Any]:
@@ -94,14 +94,14 @@ def by_autograd(rule: str, lr: float, x: Any, t_c: Any) -> Callable[[], Any]:
     return epoch
 
 
-def drawn(t_u: Any, t_c: Any, trails: dict[str, Any]) -> dict[str, Any]:
+def drawn(trails: dict[str, Any]) -> dict[str, Any]:
     from opnet import plots
 
     *_, w, b = trails["0.1 t_u, SGD, lr 0.01"][-1].tolist()
     line, axes = plots.figure()
-    ends = t_u.aminmax()
+    ends = [min(T_U), max(T_U)]
     axes.plot(ends, [w * 0.1 * end + b for end in ends], label=f"{0.1 * w:.4f} t_u - {-b:.2f}")
-    axes.plot(t_u.cpu(), t_c.cpu(), "o", color="black", label="readings")
+    axes.plot(T_U, T_C, "o", color="black", label="readings")
     axes.set(xlabel="temperature (unknown unit)", ylabel="temperature (°C)")
     axes.legend()
 

@@ -12,6 +12,7 @@ import time
 import pytest
 import torch
 
+from experiments.__main__ import scripts
 from opnet import BatchGD, BinaryCrossEntropyLoss, Model_MLP_L2, accuracy, load, make_moons, split
 from runners import RunnerV2_1
 
@@ -193,5 +194,6 @@ def test_help_and_the_list_of_experiments(tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", "experiments"], capture_output=True, text=True, check=True
     )
-    listed = [line.split()[2] for line in done.stdout.splitlines()]
-    assert listed == [f"experiments.{name}" for name in ("boundary", "gradient_check", "moons")]
+    listed = [line.split(maxsplit=3) for line in done.stdout.splitlines()]
+    assert [name for _, _, name, _ in listed] == [f"experiments.{name}" for name in scripts()]
+    assert all(summary[0].isupper() and summary.endswith(".") for *_, summary in listed)

@@ -1,17 +1,103 @@
-"""Lists the experiments, a line each."""
+"""Lists the experiments; runs all of them; holds every number of the sources to account.
 
+`python -m experiments`          a line for each script
+`python -m experiments all`      runs them all, each into a directory of its own below --out
+`python -m experiments ledger`   every number of the sources, obtained again; exits 1 if one fails
+"""
+
+import argparse
 import ast
+import functools
+import importlib
+import sys
+import tempfile
 from pathlib import Path
+from typing import Any
 
-NO_SCRIPTS = ("__init__", "__main__", "cli")
+from experiments import cli, flags
+from experiments.rows import Row, table
+
+NO_SCRIPTS = ("__init__", "__main__", "cli", "flags", "rows", "sources")
+NEED_ARGUMENTS = ("boundary",)
+NO_SOURCES = ("gradient_check",)
 
 
-def main() -> None:
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        if path.stem not in NO_SCRIPTS:
-            summary = (ast.get_docstring(ast.parse(path.read_text())) or "").splitlines()[0]
-            print(f"python -m experiments.{path.stem:<12} {summary}")
+def scripts() -> dict[str, Path]:
+    paths = sorted(Path(__file__).parent.glob("*.py"))
+    return {path.stem: path for path in paths if path.stem not in NO_SCRIPTS}
+
+
+def summary(path: Path) -> str:
+    return (ast.get_docstring(ast.parse(path.read_text())) or "").splitlines()[0]
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m experiments",
+        description=__doc__,
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(dest="command")
+    everything = commands.add_parser("all", help="run every script", allow_abbrev=False)
+    ledger = commands.add_parser("ledger", help="every number of the sources", allow_abbrev=False)
+    everything.add_argument("--animate", action="store_true", help="write the animated GIFs too")
+    everything.add_argument("--out", type=Path, default=Path("checkpoints/runs"))
+    everything.add_argument("--format", nargs="+", choices=("png", "pdf", "svg"), default=["png"])
+    ledger.add_argument("--markdown", action="store_true", help="the table for the docs")
+    for command in (everything, ledger):
+        command.add_argument("--seed", type=flags.whole_number(0), default=0)
+        command.add_argument("--device", type=flags.device, default="auto")
+        command.add_argument("--quiet", action="store_true", help="print errors only")
+    return parser.parse_args()
+
+
+def settings_of(module: Any, chosen: argparse.Namespace, out: Path) -> argparse.Namespace:
+    """The script's own defaults under what was chosen for all."""
+    settings = module.arguments().parse_args([])
+    return argparse.Namespace(**vars(settings) | vars(chosen) | {"out": out / settings.name})
+
+
+def run_all(chosen: argparse.Namespace) -> int:
+    """Every script in turn; one that fails does not keep the others from running."""
+    codes = []
+    for name, path in scripts().items():
+        if name in NEED_ARGUMENTS:
+            continue
+        if not chosen.quiet:
+            print(f"\n== {name}: {summary(path)}")
+        module = importlib.import_module(f"experiments.{name}")
+        settings = settings_of(module, chosen, chosen.out)
+        code = cli.guarded(functools.partial(cli.report, settings, module.main))
+        if code == cli.INTERRUPTED:
+            return code
+        codes.append(code)
+    return max(codes)
+
+
+def run_ledger(chosen: argparse.Namespace) -> int:
+    """The rows of every script that reproduces a source; 1 when one of them no longer holds."""
+    rows: list[Row] = []
+    for name in scripts():
+        if name not in (*NEED_ARGUMENTS, *NO_SOURCES):
+            module = importlib.import_module(f"experiments.{name}")
+            with tempfile.TemporaryDirectory() as out, cli.silence():
+                settings = settings_of(module, chosen, Path(out))
+                rows += cli.run_main(settings, module.main).rows
+    broken = [row for row in rows if not row.holds]
+    print(table(broken if chosen.quiet else rows, markdown=chosen.markdown))
+    print(f"{len(rows) - len(broken)} of {len(rows)} rows hold", file=sys.stderr)
+    return 1 if broken else 0
+
+
+def main() -> int:
+    chosen = arguments()
+    if chosen.command is None:
+        for name, path in scripts().items():
+            print(f"python -m experiments.{name:<20} {summary(path)}")
+        return 0
+    return cli.guarded(lambda: {"all": run_all, "ledger": run_ledger}[chosen.command](chosen))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

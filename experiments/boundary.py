@@ -3,38 +3,34 @@
 import argparse
 from pathlib import Path
 
-from experiments import cli
+from experiments import cli, flags
+from experiments.rows import Outcome
 
 ROWS = 1000
 
 
-def arguments() -> argparse.Namespace:
-    parser = cli.parser("boundary", __doc__)
+def arguments() -> argparse.ArgumentParser:
+    parser = flags.parser("boundary", __doc__)
+    parser.set_defaults(seed=1)  # 0 has drawn what the shipped weights were trained on
     parser.add_argument("checkpoint", type=Path, help="directory of <layer>.pdparams files")
-    parser.add_argument("--noise", type=cli.amount, default=0.2, help="of the moons drawn")
-    parser.add_argument("--seed", type=cli.whole_number(0), default=1, help="0 trained the default")
-    parser.add_argument("--out", type=Path, default=Path("checkpoints/runs/boundary"))
-    return parser.parse_args()
+    parser.add_argument("--noise", type=flags.amount, default=0.2, help="of the moons drawn")
+    return parser
 
 
-def main() -> None:
-    settings = arguments()
-
+def main(settings: argparse.Namespace) -> Outcome:
     from opnet import accuracy, load, make_moons, plots
 
-    model = load(settings.checkpoint)
+    model = load(settings.checkpoint).to(settings.device)
     W1, W2 = model.fc1.params["W"], model.fc2.params["W"]
     if (len(W1), W2.shape[1]) != (2, 1):
         sizes = f"{len(W1)} inputs and {W2.shape[1]} outputs"
         raise ValueError(f"{settings.checkpoint}: the model has {sizes}, wanted 2 and 1")
-    X, y = make_moons(ROWS, noise=settings.noise, seed=settings.seed)
-    X = X.to(W1.dtype)
+    X, y = (t.to(W1) for t in make_moons(ROWS, noise=settings.noise, seed=settings.seed))
     score = float(accuracy(model(X), y))
-    title = f"{settings.checkpoint.name}: accuracy {score:.3f} on moons of noise {settings.noise}"
-    figure = plots.decision_boundary(model, {"moons": (X, y)}, title)
     print(f"[Test] score: {score:.4f}")
-    print(f"[Written] {plots.save(figure, settings.out / 'boundary.png')}")
+    title = f"{settings.checkpoint.name}: accuracy {score:.3f} on moons of noise {settings.noise}"
+    return Outcome(figures={"boundary": plots.decision_boundary(model, {"moons": (X, y)}, title)})
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(arguments(), main)

@@ -1,63 +1,105 @@
-"""What every script does at its edge: check flags before importing torch, end with the right code.
+"""What every script does at its edge: run, print, save its figures, end with the right code.
 
-0 done; 1 an error met on the way, one line on stderr; 2 a wrong flag or value; 130 Ctrl-C.
+A script is `arguments()`, a parser, and `main(settings) -> Outcome`; `cli.run` prints the rows that
+come of it and saves its figures. Exit codes: 0 done; 1 an error met on the way, one line on stderr;
+2 a wrong flag or value; 130 Ctrl-C.
 """
 
 import argparse
-import math
-import re
+import contextlib
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from experiments.rows import Outcome, table
 
 INTERRUPTED = 130
+Main = Callable[[argparse.Namespace], Outcome]
 
 
-def run(main: Callable[[], None]) -> None:
-    """Run `main` and exit; an error that a user can mend is one line, not a traceback."""
+def run(parser: argparse.ArgumentParser, main: Main) -> None:
+    """Parse, run `main`, report, exit; an error that a user can mend is a line, not a traceback."""
+    settings = parser.parse_args()
+    sys.exit(guarded(lambda: report(settings, main)))
+
+
+def guarded(job: Callable[[], Any]) -> int:
+    """The exit code of `job`: what it returns, if that is a number."""
     try:
-        main()
+        return job() or 0
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
-        sys.exit(INTERRUPTED)
+        return INTERRUPTED
     except (ValueError, TypeError, ArithmeticError, OSError, RuntimeError, MemoryError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(1)
+        return 1
 
 
-def parser(name: str, description: str | None) -> argparse.ArgumentParser:
-    """A parser that takes flags in full only: an abbreviation may mean another flag tomorrow."""
-    prog = f"python -m experiments.{name}"
-    return argparse.ArgumentParser(prog=prog, description=description, allow_abbrev=False)
+def report(settings: argparse.Namespace, main: Main) -> None:
+    """Print what `main` says and finds, and save what it has drawn."""
+    with silence() if settings.quiet else contextlib.nullcontext():
+        outcome = run_main(settings, main)
+        if outcome.rows:
+            print(table(outcome.rows))
+        for path in (*outcome.written, *save(settings, outcome)):
+            print(f"[Written] {path}")
+    if settings.show and not settings.no_figures:
+        show(outcome)
 
 
-def whole_number(lowest: int, highest: int = 2**32 - 1) -> Callable[[str], int]:
-    """An argparse type: a whole number from `lowest` to `highest`."""
-
-    def parse(text: str) -> int:
-        number = int(text)
-        if not lowest <= number <= highest:
-            raise argparse.ArgumentTypeError(f"{text} is not from {lowest} to {highest}")
-        return number
-
-    parse.__name__ = "whole number"
-    return parse
+@contextlib.contextmanager
+def silence() -> Iterator[None]:
+    """Nothing reaches stdout inside."""
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+        yield
 
 
-def amount(text: str) -> float:
-    """An argparse type: a finite number >= 0."""
-    number = float(text)
-    if not math.isfinite(number) or number < 0:
-        raise argparse.ArgumentTypeError(f"{text} is not a finite number >= 0")
-    return number
+def run_main(settings: argparse.Namespace, main: Main) -> Outcome:
+    """`main` in the house's style, on a device that is there, the settings printed first."""
+    from opnet import plots
+    from opnet.tensors import pick_device
+
+    settings.device = str(pick_device(settings.device))
+    with plots.style():
+        return main(settings)
 
 
-def device(text: str) -> str:
-    """An argparse type: auto, cpu, cuda, cuda:1, mps. Whether it is there is found out later."""
-    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not auto, cpu, cuda, cuda:1 or mps")
-    return text
+def save(settings: argparse.Namespace, outcome: Outcome) -> Iterator[Path]:
+    """Write the figures in every format that was asked for, then the animations."""
+    from opnet import plots
+
+    if settings.no_figures:
+        return
+    for name, figure in outcome.figures.items():
+        for ending in settings.format:
+            yield plots.save(figure, settings.out / f"{name}.{ending}")
+    for name, animation in outcome.animations.items():
+        yield plots.save_animation(animation, settings.out / f"{name}.gif")
+
+
+def show(outcome: Outcome) -> None:
+    """The figures in windows, until the last one is closed."""
+    import matplotlib.pyplot as plt
+
+    for figure in outcome.figures.values():
+        plt.figure(figure)
+    plt.show()
 
 
 def print_settings(settings: argparse.Namespace) -> None:
     """One line with every flag and its value, so that a log says how to repeat the run."""
-    print("[Settings] " + ", ".join(f"{key}: {value}" for key, value in vars(settings).items()))
+    shown = {key: value for key, value in vars(settings).items() if key not in ("name", "run")}
+    print("[Settings] " + ", ".join(f"{key}: {value}" for key, value in shown.items()))
+
+
+def progress(items: Iterable[Any], settings: argparse.Namespace, label: str) -> Iterable[Any]:
+    """`items`, with a bar on stderr from two seconds on, where a person is watching."""
+    if settings.quiet or sys.stderr is None or not sys.stderr.isatty():
+        return items
+    try:
+        from tqdm import tqdm
+    except ImportError:
+        return items
+    return tqdm(items, desc=label, delay=2, leave=False)

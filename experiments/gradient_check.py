@@ -5,20 +5,19 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from experiments import cli
+from experiments import cli, flags
+from experiments.rows import Outcome
 
 BANK = Path(__file__).parents[1] / "tests"  # the ops are those that the tests judge the check by
 
 
-def arguments() -> argparse.Namespace:
-    parser = cli.parser("gradient_check", __doc__)
-    parser.add_argument("--seed", type=cli.whole_number(0), default=0)
-    parser.add_argument("--seeds", type=cli.whole_number(1), default=1, help="for the right ops")
-    return parser.parse_args()
+def arguments() -> argparse.ArgumentParser:
+    parser = flags.parser("gradient_check", __doc__)
+    parser.add_argument("--seeds", type=flags.whole_number(1), default=1, help="for the right ops")
+    return parser
 
 
-def main() -> None:
-    settings = arguments()
+def main(settings: argparse.Namespace) -> Outcome:
     if not (BANK / "mutants").is_dir():
         raise FileNotFoundError(f"{BANK / 'mutants'}: no such directory; run this in a clone")
     sys.path.insert(0, str(BANK))
@@ -45,6 +44,7 @@ def main() -> None:
         f"\nfound {found} of {total} wrong ops, {named} of them ({named / total:.1%}) by their kind"
     )
     print(f"false alarms: {alarms} in {len(SOUND)} right ops x {len(seeds)} seeds")
+    return Outcome()
 
 
 def checked(row: Any, seed: int, reference: Any = None) -> Any:
@@ -55,4 +55,4 @@ def checked(row: Any, seed: int, reference: Any = None) -> Any:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(arguments(), main)

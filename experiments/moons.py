@@ -5,9 +5,12 @@ import csv
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from experiments import cli
+from experiments import cli, flags
+from experiments.rows import Outcome
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from runners import RunnerV2_1
 
 BENT = {"noise": 0.2, "hidden": 5, "lr": 8.0, "epochs": 1000}  # enough for the boundary to bend
@@ -15,43 +18,36 @@ BOOK = {"noise": 0.5, "hidden": 5, "lr": 0.2, "epochs": 1000}  # NNDL 4.2.6
 HISTORIES = ("train_loss", "train_scores", "dev_loss", "dev_scores")
 
 
-def arguments() -> argparse.Namespace:
-    parser = cli.parser("moons", __doc__)
-    count = cli.whole_number(1)
+def arguments() -> argparse.ArgumentParser:
+    parser = flags.parser("moons", __doc__)
+    count = flags.whole_number(1)
     parser.add_argument("--train", type=count, default=640, help="training rows")
     parser.add_argument("--dev", type=count, default=160, help="rows to choose the weights by")
     parser.add_argument("--test", type=count, default=200, help="rows for the final score")
-    parser.add_argument("--noise", type=cli.amount, help="standard deviation (0.2)")
+    parser.add_argument("--noise", type=flags.amount, help="standard deviation (0.2)")
     parser.add_argument("--hidden", type=count, help="hidden units (5)")
-    parser.add_argument("--lr", type=cli.amount, help="learning rate (8)")
+    parser.add_argument("--lr", type=flags.amount, help="learning rate (8)")
     parser.add_argument("--epochs", type=count, help="full-batch steps (1000)")
-    parser.add_argument("--seed", type=cli.whole_number(0), default=0)
-    parser.add_argument("--device", type=cli.device, default="auto", help="auto, cpu, cuda, mps")
     parser.add_argument("--keep", choices=("best_score", "best_loss", "last"), default="best_score")
     parser.add_argument("--save-dir", type=Path, default=Path("checkpoints/runs/moons"))
-    parser.add_argument("--no-figures", action="store_true")
     parser.add_argument("--book", action="store_true", help=f"the book's settings: {BOOK}")
-    settings = parser.parse_args()
+    parser.set_defaults(out=None)
+    return parser
+
+
+def main(settings: argparse.Namespace) -> Outcome:
     for key, value in (BOOK if settings.book else BENT).items():
         if getattr(settings, key) is None:
             setattr(settings, key, value)
-    return settings
-
-
-def main() -> None:
-    settings = arguments()
+    settings.out = settings.out or settings.save_dir
+    cli.print_settings(settings)
 
     import torch
 
     from opnet import BatchGD, BinaryCrossEntropyLoss, Model_MLP_L2, accuracy, make_moons, split
-    from opnet.tensors import pick_device
     from runners import RunnerV2_1
 
-    device = pick_device(settings.device)
-    settings.device = str(device)
-    cli.print_settings(settings)
-
-    sizes = (settings.train, settings.dev, settings.test)
+    sizes, device = (settings.train, settings.dev, settings.test), settings.device
     X, y = make_moons(sum(sizes), noise=settings.noise, seed=settings.seed)
     train_set, dev_set, test_set = split(X.to(device), y.to(device), sizes, seed=settings.seed)
 
@@ -71,11 +67,9 @@ def main() -> None:
     print(f"[Test] score/loss: {score:.4f}/{loss:.4f}")
     written = sorted(settings.save_dir.glob("*.pdparams"))
     written.append(write_history(runner, settings.save_dir / "history.csv"))
-    if not settings.no_figures:
-        sets = {"train": train_set, "dev": dev_set, "test": test_set}
-        written += draw(runner, sets, settings.save_dir)
-    for path in written:
-        print(f"[Written] {path}")
+    sets = {"train": train_set, "dev": dev_set, "test": test_set}
+    figures = {} if settings.no_figures else drawn(runner, sets)
+    return Outcome(figures=figures, written=written)
 
 
 def write_history(runner: "RunnerV2_1", path: Path) -> Path:
@@ -87,20 +81,19 @@ def write_history(runner: "RunnerV2_1", path: Path) -> Path:
     return path
 
 
-def draw(runner: "RunnerV2_1", sets: dict[str, Any], directory: Path) -> list[Path]:
+def drawn(runner: "RunnerV2_1", sets: dict[str, Any]) -> "dict[str, Figure]":
     from opnet import plots
 
     losses = {"train": runner.train_loss, "dev": runner.dev_loss}
     scores = {"train": runner.train_scores, "dev": runner.dev_scores}
     accuracies = {name: runner.evaluate(rows)[0] for name, rows in sets.items()}
     title = "accuracy: " + ", ".join(f"{name} {score:.3f}" for name, score in accuracies.items())
-    figures = {
-        "loss.png": plots.curves(losses, "cross-entropy"),
-        "score.png": plots.curves(scores, "accuracy"),
-        "boundary.png": plots.decision_boundary(runner.predict, sets, title),
+    return {
+        "loss": plots.curves(losses, "cross-entropy"),
+        "score": plots.curves(scores, "accuracy"),
+        "boundary": plots.decision_boundary(runner.predict, sets, title),
     }
-    return [plots.save(figure, directory / name) for name, figure in figures.items()]
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(arguments(), main)

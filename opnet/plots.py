@@ -1,9 +1,10 @@
 """Figures from tensors and callables: every function returns a Figure, none opens a window."""
 
+import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
@@ -11,10 +12,12 @@ from torch import Tensor
 from .errors import check_count
 
 if TYPE_CHECKING:
+    from matplotlib.animation import FuncAnimation
     from matplotlib.figure import Figure
 
-COLOURS = ("#e4007f", "#1f4e79")  # the book's magenta, and a blue that is darker in grey print
-STYLES = ("-", "--")
+P = ParamSpec("P")
+R = TypeVar("R")
+
 STARS = (  # the first set, the second, the third: stars of 5, 4 and 8 points
     {"marker": (5, 1, 0), "s": 22},
     {"marker": (4, 1, 0), "s": 70},
@@ -23,21 +26,51 @@ STARS = (  # the first set, the second, the third: stars of 5, 4 and 8 points
 FORMATS = (".png", ".pdf", ".svg")
 
 
+def style() -> Any:
+    """A context in which figures have the look of opnet.mplstyle; those of this file always do."""
+    import matplotlib
+
+    return matplotlib.rc_context(fname=Path(__file__).with_name("opnet.mplstyle"))
+
+
+def styled(draw: Callable[P, R]) -> Callable[P, R]:
+    """A function that draws in the house's style."""
+
+    @functools.wraps(draw)
+    def drawn(*args: P.args, **kwargs: P.kwargs) -> R:
+        with style():
+            return draw(*args, **kwargs)
+
+    return drawn
+
+
+@styled
+def figure(rows: int = 1, columns: int = 1, *, width: float = 6.4, height: float = 4.0) -> Any:
+    """(Figure, its Axes, an array of them if there are several), `width` and `height` in inches.
+
+    Without pyplot: no window, no global state, quick to import.
+    """
+    from matplotlib.figure import Figure
+
+    empty = Figure(figsize=(width, height))
+    return empty, empty.subplots(rows, columns)
+
+
+@styled
 def curves(histories: Mapping[str, Sequence[float]], ylabel: str) -> "Figure":
     """Two histories over the epochs, {label: values}. ValueError for empty or unequal ones."""
     lengths = {label: len(values) for label, values in histories.items()}
     if len(lengths) != 2 or len(set(lengths.values())) != 1 or 0 in lengths.values():
         raise ValueError(f"curves: histories have lengths {lengths}, wanted two of one length >= 1")
-    figure, axes = _figure(6.4, 4.0)
-    for (label, values), colour, style in zip(histories.items(), COLOURS, STYLES, strict=True):
-        axes.plot(range(len(values)), values, style, color=colour, label=label, linewidth=1.6)
+    drawing, axes = figure()
+    for label, values in histories.items():
+        axes.plot(range(len(values)), values, label=label)
     axes.set(xlabel="epoch", ylabel=ylabel)
-    axes.margins(x=0.02)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False)
-    return figure
+    axes.legend()
+    return drawing
 
 
+@styled
 def decision_boundary(
     predict: Callable[[Tensor], Tensor],
     sets: Mapping[str, Sequence[Tensor]],
@@ -65,7 +98,7 @@ def decision_boundary(
         raise ValueError(f"decision_boundary: predict gave {list(p.shape)}, wanted [N, 1]")
     p, ticks = p.reshape(resolution, resolution).T.cpu(), ticks.cpu()
 
-    figure, axes = _figure(6.4, 5.4)
+    drawing, axes = figure(height=5.4)
     tenths = torch.linspace(0, 1, 11)
     filled = axes.contourf(ticks, ticks, p, levels=tenths, cmap="Spectral", alpha=0.6)
     if p.min() < 0.5 < p.max():
@@ -74,30 +107,30 @@ def decision_boundary(
         x1, x2 = X.T.cpu()
         look = {"vmin": 0, "vmax": 1, "cmap": "Spectral", "edgecolors": "black", "linewidths": 0.3}
         axes.scatter(x1, x2, c=y.flatten().cpu(), label=name, zorder=2, **star, **look)
-    figure.colorbar(filled, ax=axes, label="p(class 1)")
+    drawing.colorbar(filled, ax=axes, label="p(class 1)")
     bounds = (-limits, limits)
     axes.set(xlabel="$x_1$", ylabel="$x_2$", title=title, aspect="equal", xlim=bounds, ylim=bounds)
     if sets:
         for handle in axes.legend(loc="lower left").legend_handles:
             handle.set(array=None, facecolor="white")  # a star tells the set, its colour the class
-    return figure
+    return drawing
 
 
-def save(figure: "Figure", path: str | Path) -> Path:
-    """Write `figure` to `path` (.png, .pdf, .svg). ValueError for another ending."""
+def save(drawing: "Figure", path: str | Path) -> Path:
+    """Write a Figure to `path` (.png, .pdf, .svg). ValueError for another ending."""
     path = Path(path)
     if path.suffix not in FORMATS:
         raise ValueError(
             f"save: {path} ends in {path.suffix!r}, wanted one of {', '.join(FORMATS)}"
         )
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path)
+    drawing.savefig(path)
     return path
 
 
-def _figure(width: float, height: float) -> tuple["Figure", Any]:
-    """A Figure with one pair of axes, without pyplot: no window, no state, quick to import."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), dpi=160, layout="constrained")
-    return figure, figure.subplots()
+def save_animation(animation: "FuncAnimation", path: str | Path, *, fps: int = 12) -> Path:
+    """Write an animation to `path` as a GIF that repeats, `fps` frames a second."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    animation.save(path, writer="pillow", fps=fps, dpi=100)
+    return path

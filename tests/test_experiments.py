@@ -12,6 +12,7 @@ import time
 import pytest
 import torch
 
+from experiments.__main__ import scripts
 from opnet import BatchGD, BinaryCrossEntropyLoss, Model_MLP_L2, accuracy, load, make_moons, split
 from runners import RunnerV2_1
 
@@ -35,7 +36,8 @@ def test_moons_prints_settings_log_test_score_and_paths(moons_run):
     directory, done = moons_run
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
-    assert lines[0].startswith("[Settings] train: 640, dev: 160, test: 200, noise: 0.2, hidden: 5")
+    assert lines[0].startswith("[Settings] seed: 0, device: cpu")
+    assert "train: 640, dev: 160, test: 200, noise: 0.2, hidden: 5" in lines[0]
     assert "[Train] epoch: 0/1000, loss: " in done.stdout
     score = re.search(r"^\[Test\] score/loss: (\d\.\d{4})/\d\.\d{4}$", done.stdout, re.MULTILINE)
     assert float(score[1]) > 0.94
@@ -192,5 +194,6 @@ def test_help_and_the_list_of_experiments(tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", "experiments"], capture_output=True, text=True, check=True
     )
-    listed = [line.split()[2] for line in done.stdout.splitlines()]
-    assert listed == [f"experiments.{name}" for name in ("boundary", "gradient_check", "moons")]
+    listed = [line.split(maxsplit=3) for line in done.stdout.splitlines()]
+    assert [name for _, _, name, _ in listed] == [f"experiments.{name}" for name in scripts()]
+    assert all(summary[0].isupper() and summary.endswith(".") for *_, summary in listed)

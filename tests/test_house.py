@@ -118,14 +118,13 @@ def test_what_is_public_is_documented(path):
 
 
 def test_scripts_parse_their_arguments_before_they_import_torch():
-    for script in ("moons", "boundary"):
-        path = ROOT / "experiments" / f"{script}.py"
-        top = [
+    for path in (path for path in FILES if top(path) == "experiments"):
+        statements = [
             n
             for n in ast.parse(path.read_text()).body
             if isinstance(n, ast.Import | ast.ImportFrom)
         ]
-        modules = {getattr(n, "module", None) or n.names[0].name for n in top}
+        modules = {getattr(n, "module", None) or n.names[0].name for n in statements}
         assert not modules & {"torch", "opnet", "runners"}
 
 

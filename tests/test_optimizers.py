@@ -1,84 +1,150 @@
-"""Gradient descent: torch's own step, and what is refused before anything has moved."""
+"""Each optimizer is torch's own, step for step; what is refused before anything has moved."""
+
+import copy
+import re
 
 import pytest
 import torch
+from book import BookGD, BookModel, PlainLinear
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from witness import close
 
-from opnet import BatchGD, Linear, Model_MLP_L2, Optimizer, Sequential
+from opnet import (
+    Adagrad,
+    Adam,
+    BatchGD,
+    Linear,
+    Logistic,
+    Model_MLP_L2,
+    Momentum,
+    Op,
+    Optimizer,
+    RMSprop,
+    Sequential,
+)
 from opnet.walk import state
 
+EQUAL = [  # ours, torch's; the rules in all their own options
+    (BatchGD, {}, torch.optim.SGD, {}),
+    (Momentum, {}, torch.optim.SGD, {"momentum": 0.9}),
+    (Momentum, {"rho": 0.5}, torch.optim.SGD, {"momentum": 0.5}),
+    (Momentum, {"nesterov": True}, torch.optim.SGD, {"momentum": 0.9, "nesterov": True}),
+    (Adagrad, {}, torch.optim.Adagrad, {}),
+    (Adagrad, {"epsilon": 0.1}, torch.optim.Adagrad, {"eps": 0.1}),
+    (RMSprop, {}, torch.optim.RMSprop, {}),
+    (RMSprop, {"beta": 0.5, "epsilon": 0.1}, torch.optim.RMSprop, {"alpha": 0.5, "eps": 0.1}),
+    (Adam, {}, torch.optim.Adam, {}),
+    (
+        Adam,
+        {"beta1": 0.5, "beta2": 0.9, "epsilon": 0.1},
+        torch.optim.Adam,
+        {"betas": (0.5, 0.9), "eps": 0.1},
+    ),
+    (Adam, {"beta1": 0.0, "beta2": 0.0}, torch.optim.Adam, {"betas": (0.0, 0.0)}),
+]
+SHARED = [
+    {},
+    {"weight_decay": 0.1},
+    {"weight_decay": 0.1, "decay_biases": True},
+    {"decay_biases": True},
+    {"clip_value": 0.5},
+    {"clip_norm": 2.0},
+    {"weight_decay": 0.1, "clip_value": 1.0, "clip_norm": 2.0},
+]
+RULES = [BatchGD, Momentum, Adagrad, RMSprop, Adam]
+STATEFUL = RULES[1:]
 
-def test_batch_gd_equals_torch_optim_step_for_step():
-    model = Model_MLP_L2(2, 5, 1, dtype=torch.float64)
-    leaves = [tensor.clone().requires_grad_() for tensor in state(model)]
-    ours, theirs = BatchGD(0.1, model), torch.optim.SGD(leaves, lr=0.1)
-    for _ in range(20):
-        for layer in (model.fc1, model.fc2):
-            for grad in layer.grads.values():
+
+def two_layers(sizes=(3, 4, 2), dtype=torch.float64):
+    i, h, o = sizes
+    return Sequential(Linear(i, h, "fc1", dtype=dtype), Logistic(), Linear(h, o, "fc2", dtype=dtype))
+
+
+def draw_grads(model, scale=1.0):
+    """Put new gradients into `model`; return copies."""
+    grads = [grad.normal_(0, scale) for op in model.layers for grad in op.grads.values()]
+    return [grad.clone() for grad in grads]
+
+
+class Torch:
+    """What a user of torch writes for the same options."""
+
+    def __init__(self, kind, lr, model, arguments, options):
+        self.leaves = [tensor.clone().requires_grad_() for tensor in state(model)]
+        decay = options.get("weight_decay", 0.0)
+        on_biases = decay if options.get("decay_biases") else 0.0
+        groups = [
+            {"params": self.leaves[0::2], "weight_decay": decay},
+            {"params": self.leaves[1::2], "weight_decay": on_biases},
+        ]
+        self.optimizer, self.options = kind(groups, lr=lr, **arguments), options
+
+    def step(self, grads):
+        for leaf, grad in zip(self.leaves, grads, strict=True):
+            leaf.grad = grad
+        if "clip_value" in self.options:
+            torch.nn.utils.clip_grad_value_(self.leaves, self.options["clip_value"])
+        if "clip_norm" in self.options:
+            torch.nn.utils.clip_grad_norm_(self.leaves, self.options["clip_norm"])
+        self.optimizer.step()
+        return [leaf.detach() for leaf in self.leaves]
+
+
+# --- torch's own steps
+
+
+@pytest.mark.parametrize("options", SHARED, ids=str)
+@pytest.mark.parametrize(
+    ("ours", "arguments", "theirs", "their_arguments"),
+    EQUAL,
+    ids=[f"{row[0].__name__}-{row[1]}" for row in EQUAL],
+)
+def test_two_hundred_steps_are_torchs(ours, arguments, theirs, their_arguments, options):
+    model = two_layers()
+    optimizer = ours(0.05, model, **arguments, **options)
+    witness = Torch(theirs, 0.05, model, their_arguments, options)
+    for i in range(200):
+        grads = draw_grads(model, scale=(0.01, 1, 5)[i % 3])
+        optimizer.step()
+        assert all(map(torch.equal, [g for op in model.layers for g in op.grads.values()], grads))
+        close(state(model), witness.step(grads))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    row=st.sampled_from(EQUAL),
+    options=st.sampled_from(SHARED),
+    sizes=st.tuples(*[st.integers(1, 7)] * 3),
+    lr=st.floats(0, 2),
+    scales=st.lists(st.sampled_from([0.0, 1e-150, 1e-9, 1e-3, 1.0, 1e3, 1e9]), max_size=6),
+    seed=st.integers(0, 2**31),
+)
+def test_any_shapes_rates_and_gradients_step_as_torchs(row, options, sizes, lr, scales, seed):
+    ours, arguments, theirs, their_arguments = row
+    torch.manual_seed(seed)
+    model = two_layers(sizes)
+    optimizer = ours(lr, model, **arguments, **options)
+    witness = Torch(theirs, lr, model, their_arguments, options)
+    for scale in scales:
+        grads = draw_grads(model, scale)
+        optimizer.step()
+        close(state(model), witness.step(grads))
+
+
+def test_a_layer_of_nested_containers_steps_as_torchs():
+    model = Sequential(Sequential(Linear(3, 4, "a"), name := Logistic()), Linear(4, 2, "a2"))
+    assert name.params == {}
+    params = state(model)
+    leaves = [p.clone().requires_grad_() for p in params]
+    ours, theirs = Adam(0.1, model), torch.optim.Adam(leaves, lr=0.1)
+    for _ in range(5):
+        for op in (model.layers[0].layers[0], model.layers[1]):
+            for grad in op.grads.values():
                 grad.normal_()
-        grads = [layer.grads[key] for layer in (model.fc1, model.fc2) for key in ("W", "b")]
-        for leaf, grad in zip(leaves, grads, strict=True):
+        ops = (model.layers[0].layers[0], model.layers[1])
+        for leaf, grad in zip(leaves, [g for op in ops for g in op.grads.values()], strict=True):
             leaf.grad = grad.clone()
         ours.step()
         theirs.step()
-        close(state(model), [leaf.detach() for leaf in leaves])
-
-
-def test_before_the_first_backward_a_step_changes_nothing():
-    model = Model_MLP_L2(2, 5, 1)
-    before = [tensor.clone() for tensor in state(model)]
-    BatchGD(1.0, model).step()
-    assert all(map(torch.equal, state(model), before))
-
-
-def test_lr_is_the_current_rate_and_init_lr_stays():
-    model = Sequential(Linear(1, 1, "fc1", torch.ones))
-    optimizer = BatchGD(0.5, model)
-    model.layers[0].grads["W"].fill_(1)
-    optimizer.lr = 0.25
-    optimizer.step()
-    assert model.layers[0].params["W"].item() == 0.75
-    assert optimizer.init_lr == 0.5
-
-
-@pytest.mark.parametrize("lr", [float("nan"), float("inf"), -0.1, 10**400])
-def test_a_rate_out_of_range_is_refused(lr):
-    with pytest.raises(ValueError, match=r"BatchGD: init_lr is .* finite number >= 0"):
-        BatchGD(lr, Model_MLP_L2(2, 5, 1))
-
-
-@pytest.mark.parametrize("lr", ["0.2", None, True, torch.tensor([0.1, 0.2])])
-def test_a_rate_that_is_no_number_is_refused(lr):
-    with pytest.raises(TypeError, match="BatchGD: init_lr is"):
-        BatchGD(lr, Model_MLP_L2(2, 5, 1))
-
-
-@pytest.mark.parametrize(
-    ("grads", "said"),
-    [
-        (
-            {"W": torch.ones(5, 1)},
-            r"gradient 'b' of 'fc2' is missing, its param is float32 \[1, 1\]",
-        ),
-        ({"W": torch.ones(3), "b": torch.ones(1)}, r"'W' of 'fc2' is float32 \[3\], its param"),
-        ({"W": torch.ones(2, 5, 1), "b": torch.ones(1)}, r"'W' of 'fc2' is float32 \[2, 5, 1\]"),
-    ],
-)
-def test_a_gradient_that_does_not_fit_is_named_and_nothing_has_moved(grads, said):
-    model = Model_MLP_L2(2, 5, 1)
-    model.fc1.grads["W"].fill_(1)
-    model.fc2.grads = grads
-    before = [tensor.clone() for tensor in state(model)]
-    with pytest.raises(ValueError, match=said):
-        BatchGD(1.0, model).step()
-    assert all(map(torch.equal, state(model), before))
-
-
-def test_an_optimizer_wants_a_model():
-    with pytest.raises(TypeError, match="BatchGD: model is None"):
-        BatchGD(0.1, None)
-
-
-def test_an_optimizer_without_a_step_says_so():
-    with pytest.raises(NotImplementedError, match="Optimizer: has no step"):
-        Optimizer(0.1, Model_MLP_L2(2, 5, 1)).step()
+    close(params, [leaf.detach() for leaf in leaves], 1e-6)

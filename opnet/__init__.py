@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from .models import Model_MLP_L2, load
     from .normalisation import BatchNorm, LayerNorm
     from .op import Op, Sequential
-    from .optimizers import Adagrad, Adam, BatchGD, Momentum, Optimizer, RMSprop
+    from .optimizer import Optimizer
+    from .optimizers import Adagrad, Adam, BatchGD, Momentum, RMSprop
     from .schedules import Constant, Cosine, Exponential, ReduceOnPlateau, StepDecay, WarmUp
     from .softmax import LogSoftmax, Softmax
 
@@ -58,7 +59,7 @@ _ROOMS = {
     "Momentum": "optimizers",
     "NonFiniteError": "errors",
     "Op": "op",
-    "Optimizer": "optimizers",
+    "Optimizer": "optimizer",
     "RMSprop": "optimizers",
     "ReLU": "activations",
     "ReduceOnPlateau": "schedules",

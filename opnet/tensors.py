@@ -62,8 +62,12 @@ def misfits(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], who: str)
     """All that keeps `found` from being copied into what `who` wanted: names, dtypes, shapes."""
     if found.keys() != wanted.keys():
         return [f"holds {sorted(found)}, {who} wants {sorted(wanted)}"]
-    kinds = ((key, described(found[key]), described(wanted[key])) for key in wanted)
+    kinds = ((key, _kind(found[key]), _kind(wanted[key])) for key in wanted)
     return [f"{key} is {came}, {who} wants {want}" for key, came, want in kinds if came != want]
+
+
+def _kind(value: object) -> str:
+    return described(value) if isinstance(value, Tensor) else f"a {type(value).__name__}"
 
 
 def as_matrix(x: Tensor) -> Tensor:

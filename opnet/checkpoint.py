@@ -39,7 +39,10 @@ def layers_of(model: Any) -> Layers:
 
 
 def memory_of(optimizer: Any) -> Memory:
-    """What `optimizer` keeps between steps, its own tensors; {} for one without such methods."""
+    """What `optimizer` keeps between steps, its own tensors; {} where that is nothing.
+
+    It has `state_dict()` to give them and `load_state(state)` to go on from them, from {} anew.
+    """
     gives_and_takes = hasattr(optimizer, "state_dict") and hasattr(optimizer, "load_state")
     return optimizer.state_dict() if gives_and_takes else {}
 

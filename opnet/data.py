@@ -1,4 +1,4 @@
-"""Data sets as float32 tensors, and their split into train, dev and test rows."""
+"""Data sets as float32 tensors, their split into train, dev and test rows, and mini-batches."""
 
 import logging
 import math

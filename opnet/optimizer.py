@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import repeat
+from types import MappingProxyType
 from typing import Any, TypedDict
 
 import torch
@@ -12,6 +13,7 @@ from .tensors import described, misfits
 from .walk import dict_of, leaf_ops, named_ops
 
 Memory = dict[str, Any]  # what is kept of one param between steps: tensors like it, and counters
+_NOTHING: Any = MappingProxyType({})  # a step that writes into it is told so
 
 
 class Options(TypedDict, total=False):
@@ -79,7 +81,7 @@ class Optimizer:
             grads = _within_norm(grads, self.clip_norm)
         if self.weight_decay:
             grads = [self._decayed(*three) for three in zip(keys, params, grads, strict=True)]
-        return zip(params, grads, self._remembered().values() or repeat({}), strict=False)
+        return zip(params, grads, self._remembered().values() or repeat(_NOTHING), strict=False)
 
     def state_dict(self) -> dict[str, Tensor]:
         """{"<layer>.<key>.<name>": tensor} of all that is kept; {} where that is nothing.

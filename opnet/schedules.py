@@ -96,7 +96,7 @@ class Cosine(Constant):
 class WarmUp(Schedule):
     """rate = f(epoch) min(1, (epoch + 1) / num_epochs),  f any schedule.
 
-    From f(0) / num_epochs it rises in equal parts to f, which it meets in the epoch num_epochs - 1;
+    The share of f rises in equal parts from 1 / num_epochs in epoch 0 to 1 in epoch num_epochs - 1;
     f counts the epochs of the warm-up too. ValueError, TypeError unless `schedule` is a callable
     and num_epochs a whole number >= 1.
     Source: Goyal et al. 2017, section 2.2; as torch's LinearLR chained with f.

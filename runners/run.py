@@ -71,8 +71,7 @@ class Run:
             if self.runner.stop:
                 break
             if self.schedule:
-                rate = check_rate(f"train: schedule({epoch})", self.schedule(epoch))
-                self.runner.optimizer.lr = rate
+                self.runner.optimizer.lr = rate_of(self.schedule, epoch)
             self.unread.append(self._epoch())
             late = time.monotonic() - self.read_at >= SECONDS_BETWEEN_UPDATES
             if late or len(self.unread) >= self.most_unread:
@@ -193,6 +192,11 @@ def checked_callbacks(callbacks: Iterable[Any]) -> list[Any]:
             who = f"train: callback {position} ({type(callback).__name__})"
             raise TypeError(f"{who} has none of {', '.join(HOOKS)}")
     return checked
+
+
+def rate_of(schedule: Callable[[int], float], epoch: int) -> float:
+    """The rate of an epoch. ValueError or TypeError unless it is finite and at least 0."""
+    return check_rate(f"train: schedule({epoch})", schedule(epoch))
 
 
 def _of_as_many_rows(outputs: Tensor, axis: int, count: int) -> Tensor:

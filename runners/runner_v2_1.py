@@ -17,7 +17,7 @@ from opnet.walk import check_places, named_ops, state, untouched
 
 from .best import KEEP, Best
 from .log import Log
-from .run import Run, checked_callbacks
+from .run import Run, checked_callbacks, rate_of
 
 
 class RunnerV2_1:
@@ -153,6 +153,7 @@ class RunnerV2_1:
         if not hasattr(self.optimizer, "lr"):
             who = type(self.optimizer).__name__
             raise TypeError(f"train: {who} has no lr, which a schedule would set")
+        rate_of(schedule, 0)  # refuses a bad one before anything has changed
 
     def _judge(self, X: Tensor, y: Tensor) -> tuple[float, float, Tensor]:
         """Score, loss, and the labels as the loss takes them, through all the doors."""

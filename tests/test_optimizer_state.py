@@ -197,7 +197,7 @@ def test_a_learners_own_memory_travels_too(tmp_path):
             return self.counts
 
         def load_state(self, state):
-            self.counts["all.steps"].copy_(state["all.steps"])
+            self.counts["all.steps"].copy_(state.get("all.steps", torch.tensor(0)))
 
     runner = runner_of(Counting)
     runner.optimizer.counts["all.steps"].fill_(3)

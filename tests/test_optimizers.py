@@ -292,6 +292,16 @@ def test_a_rule_of_ones_own_writes_step_and_what_to_remember():
     assert int(optimizer.state_dict()["fc2.b.steps"]) == 1
 
 
+def test_a_step_that_keeps_what_remember_did_not_name_is_told():
+    class Forgetful(Optimizer):
+        def step(self):
+            for _, g, memory in self.walk():
+                memory["v"] = g
+
+    with pytest.raises(TypeError, match="does not support item assignment"):
+        Forgetful(0.1, two_layers()).step()
+
+
 # --- state_dict, load_state
 
 

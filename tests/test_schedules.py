@@ -213,6 +213,17 @@ def test_a_bad_rate_is_named_and_the_weights_stay_whole(job, moons, rate, error)
     assert runner.optimizer.lr == 1.0
 
 
+def test_a_rate_that_is_bad_from_the_start_changes_nothing(job, moons, tmp_path, capsys):
+    runner = job()
+    with pytest.raises(ValueError, match=r"train: schedule\(0\) is -1.0, wanted"):
+        runner.train(
+            *moons[:2], num_epochs=9, schedule=lambda epoch: -1.0, save_dir=tmp_path / "new"
+        )
+    assert not (tmp_path / "new").exists()
+    assert capsys.readouterr().out == ""
+    assert histories(runner) == [[], [], [], []]
+
+
 def test_what_is_no_schedule_and_what_cannot_be_scheduled_is_refused(job, moons):
     runner = job()
     with pytest.raises(TypeError, match=r"train: schedule is 0.1, wanted a callable"):

@@ -536,6 +536,11 @@ HIDDEN = {
         None,
         "low-precision",
     ),
+    "the loss of float32 labels of any size": (
+        lambda: PlainLoss(squares, lambda p, y: twice(p, y.float().double())),
+        (torch.randn(6, 2).double(), torch.randn(6, 2).double() / 3),
+        "low-precision",
+    ),
     "writes into labels": (lambda: SoftensLabels(squares, twice), None, "mutates-inputs"),
     "nan at the inputs given": (
         lambda: PlainLoss(entropy, entropy_slope),

@@ -17,9 +17,18 @@ from typing import Any
 from experiments import cli, flags
 from experiments.rows import Row, table
 
-NO_SCRIPTS = ("__init__", "__main__", "cli", "flags", "rows", "sources")
+NO_SCRIPTS = (
+    "__init__",
+    "__main__",
+    "cli",
+    "flags",
+    "moons_figures",
+    "rows",
+    "sources",
+    "two_moons",
+)
 NEED_ARGUMENTS = ("boundary",)
-NO_SOURCES = ("gradient_check",)
+NO_SOURCES = ("gradient_check", "moons")
 
 
 def scripts() -> dict[str, Path]:

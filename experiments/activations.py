@@ -1,6 +1,6 @@
 """Activation functions and their derivatives (NNDL 4.1): the figures, and each op against autograd.
 
-The formulas are those of `pairs`. A derivative is `backward` of ones: dL/dz = dL/dy dy/dz with dL/dy = 1.
+The formulas are those of `pairs`; dy/dz is what `backward` makes of ones, dL/dy = 1.
 """
 
 import argparse

@@ -21,6 +21,7 @@ NO_SCRIPTS = (
     "__init__",
     "__main__",
     "cli",
+    "five_layers",
     "flags",
     "moons_figures",
     "rows",

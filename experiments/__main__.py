@@ -20,11 +20,13 @@ from experiments.rows import Row, table
 NO_SCRIPTS = (
     "__init__",
     "__main__",
+    "books_loss",
     "cli",
     "five_layers",
     "flags",
     "moons_figures",
     "rows",
+    "side_by_side",
     "sources",
     "two_moons",
 )

@@ -1,10 +1,14 @@
-"""What the experiments on two moons share: the book's draw, the best that can be reached."""
+"""What the experiments on two moons share: the book's draw, the best that can be reached, a run."""
 
 import math
+from collections.abc import Iterable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from experiments import side_by_side
+from opnet import BinaryCrossEntropyLoss, Linear, Logistic, Model_MLP_L2, Sequential
 from opnet.data import Rows
 
 SIZES = (640, 160, 200)  # rows of train, dev, test
@@ -60,3 +64,42 @@ def _axis(low: float, high: float, noise: float) -> tuple[Tensor, Tensor]:
     """The grid's points on one axis, and their distance."""
     x = torch.linspace(low - REACH * noise, high + REACH * noise, POINTS, dtype=torch.float64)
     return x, x[1] - x[0]
+
+
+class Result(NamedTuple):
+    """A number for each seed; scores and test loss are those of the weights that were kept."""
+
+    first_loss: list[float]
+    last_loss: list[float]
+    dev_score: list[float]
+    test_score: list[float]
+    test_loss: list[float]
+
+
+def train(
+    noise: float, seeds: range, device: str, epochs: Iterable[int], *, hidden: int, lr: float
+) -> Result:
+    """2-hidden-1 networks, for hidden=0 logistic regressions, from each of the seeds side by side.
+
+    A seed draws its rows, then its weights; the weights of the best dev score are kept.
+    """
+    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+    sets = side_by_side.stacked([book_moons(noise, generator) for generator in generators])
+    train_rows, dev_rows, test_rows = [[t.to(device) for t in rows] for rows in sets]
+    model = side_by_side.networks([_network(hidden, generator) for generator in generators])
+    model.to(device)
+    _, first_loss = side_by_side.judge(model, train_rows)
+    best = side_by_side.Best(model, dev_rows)
+    loss_fn, rates = BinaryCrossEntropyLoss(model), [lr] * len(seeds)
+    for _ in side_by_side.descend(model, loss_fn, train_rows, rates, epochs):
+        best.offer()
+    _, last_loss = side_by_side.judge(model, train_rows)
+    best.restore()
+    numbers = (first_loss, last_loss, best.score, *side_by_side.judge(model, test_rows))
+    return Result(*(number.tolist() for number in numbers))
+
+
+def _network(hidden: int, generator: torch.Generator) -> Sequential:
+    if hidden:
+        return Model_MLP_L2(2, hidden, 1, generator=generator)
+    return Sequential(Linear(2, 1, generator=generator), Logistic())

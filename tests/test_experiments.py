@@ -195,4 +195,4 @@ def test_help_and_the_list_of_experiments(tmp_path):
         [sys.executable, "-m", "experiments"], capture_output=True, text=True, check=True
     )
     listed = [line.split()[2] for line in done.stdout.splitlines()]
-    assert listed == [f"experiments.{name}" for name in ("boundary", "gradient_check", "moons")]
+    assert {f"experiments.{name}" for name in ("boundary", "gradient_check", "moons")} <= {*listed}

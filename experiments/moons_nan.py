@@ -47,7 +47,7 @@ def main(settings: argparse.Namespace) -> Outcome:
             "other draws: 0 to 7, 2 to 8",
         ),
         MOONS.states(
-            "the test accuracy that these read", "about 0.47", read, silent, "all class 0"
+            "the test accuracy that these read", "about 0.47", read[:1], silent, "all class 0"
         ),
         MOONS.states("opnet, of 8 at lr 20", "never", lost, lost == 0, best),
     ]

@@ -69,12 +69,12 @@ def judged(books: list[Run], zero: Run) -> list[Row]:
     accuracies = [run.dev_score for run in books]
     spread = largest(*(unit - unit[:, :1] for unit in units))
     return [
-        BOOK.printed("first loss", "ln 2 = 0.693147", [2, books[0].loss[0]]),
+        BOOK.printed("first loss, ln 2", "0.693147", books[0].loss[0]),
         BOOK.states("fc1 after one step", "0", fc1, fc1 == 0),
         BOOK.states("fc2.W after it", "lr/2 (mean y - 1/2)", W2, largest(W2 - step / 2) < TINY),
         BOOK.states("fc2.b after it", "lr (mean y - 1/2)", b2, largest(b2 - step) < TINY),
         BOOK.states("5 epochs by torch.nn, largest error", "0", error, error < TINY),
-        BOOK.by_seed("dev accuracy then", "about 50%", accuracies, (0.4, 0.6)),
+        BOOK.by_seed("dev accuracy after 5", "about 50%", accuracies, (0.4, 0.6)),
         BOOK.states(f"hidden units after {EPOCHS} epochs, apart by", "0", spread, spread < 1e-4),
     ]
 

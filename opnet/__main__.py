@@ -4,6 +4,7 @@ Exit codes: 0 passed, 1 something found, 2 nothing that could be checked.
 """
 
 import argparse
+import contextlib
 import importlib.util
 import json
 import re
@@ -29,9 +30,10 @@ def main(arguments: list[str] | None = None) -> int:
     from .gradcheck import check as checked
 
     try:
-        op = loaded(*settings.target)
-        inputs = None if settings.input is None else drawn(settings.input, settings.seed)
-        report = checked(op, inputs, seed=settings.seed)
+        with contextlib.redirect_stdout(sys.stderr):  # what the file prints is no report
+            op = loaded(*settings.target)
+            inputs = None if settings.input is None else drawn(settings.input, settings.seed)
+            report = checked(op, inputs, seed=settings.seed)
     except (Exception, SystemExit) as error:  # of the file that was named: whatever it raises
         print(f"error: {type(error).__name__}: {' '.join(str(error).split())}", file=sys.stderr)
         return UNUSABLE
@@ -58,11 +60,12 @@ def shape(text: str) -> list[int]:
 
 def loaded(path: Path, name: str) -> Any:
     """The op called `name` in the file; a class is called without arguments."""
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    alias = f"_checked_{path.stem}"  # a file may be called torch.py
+    spec = importlib.util.spec_from_file_location(alias, path)
     if spec is None or spec.loader is None:
         raise ImportError(f"{path} cannot be imported")
     module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module
+    sys.modules[alias] = module
     sys.path.insert(0, str(path.parent))
     spec.loader.exec_module(module)
     if not hasattr(module, name):

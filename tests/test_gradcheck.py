@@ -191,6 +191,8 @@ FILE = """
 import torch
 from opnet import Linear, Op
 
+print("the file says something")
+
 class Cube(Op):
     def forward(self, inputs):
         self.inputs = inputs
@@ -224,7 +226,7 @@ def command(tmp_path, *arguments):
 def test_the_command_line_checks_a_class_and_an_instance(tmp_path):
     for target in ("mine.py:Cube", "mine.py:ready"):
         done = command(tmp_path, target, "--input", "5x4")
-        assert (done.returncode, done.stderr) == (0, "")
+        assert (done.returncode, done.stderr) == (0, "the file says something\n")
         assert "passed" in done.stdout
 
 

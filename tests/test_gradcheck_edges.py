@@ -259,7 +259,83 @@ def positive_only(x):
     return x.log()
 
 
+class AtMostEightRows(Tanh):
+    def forward(self, inputs):
+        if len(inputs) > 8:
+            raise ValueError("at most 8 rows")
+        return super().forward(inputs)
+
+
+class UnitRows(Op):
+    """y = x / max(|x|, 1e-12): very steep for a row of zeros."""
+
+    def forward(self, inputs):
+        self.inputs, self.size = inputs, inputs.norm(dim=-1, keepdim=True)
+        return inputs / self.size.clamp(min=1e-12)
+
+    def backward_inputs(self, grads):
+        y = self.inputs / self.size.clamp(min=1e-12)
+        along = y * (grads * y).sum(-1, keepdim=True) * (self.size > 1e-12)
+        return (grads - along) / self.size.clamp(min=1e-12)
+
+
+class Shares(Op):
+    """y = sin(x) for rows whose sum is 1 only."""
+
+    factor = 1.0
+
+    def forward(self, inputs):
+        self.inputs = inputs
+        unfit = (inputs.sum(-1, keepdim=True) - 1).abs() > 1e-6
+        return inputs.sin().masked_fill(unfit, torch.nan)
+
+    def backward_inputs(self, grads):
+        return self.factor * grads * self.inputs.cos()
+
+
+class WrongShares(Shares):
+    factor = 42.0
+
+
+class SumOfSquares(Op):
+    def forward(self, inputs):
+        self.inputs = inputs
+        return inputs.square().sum()
+
+    def backward_inputs(self, grads):
+        return 2 * self.inputs
+
+
+class EvalScale(Op):
+    """y = x / sqrt(v) in eval mode, v a running variance."""
+
+    def __init__(self):
+        self.buffers = {"v": torch.ones(4)}
+
+    def forward(self, inputs):
+        return inputs / 1.0 if self.training else inputs / self.buffers["v"].sqrt()
+
+    def backward_inputs(self, grads):
+        return grads / 1.0 if self.training else grads / self.buffers["v"]
+
+
+class Slotted:
+    __slots__ = ("outputs",)
+
+    def forward(self, inputs):
+        self.outputs = torch.tanh(inputs)
+        return self.outputs
+
+    def backward(self, grads):
+        return grads * (1 - self.outputs**2)
+
+
+SHARES = torch.tensor([[0.1, 0.2, 0.7], [0.3, 0.3, 0.4]], dtype=torch.float64)
 RIGHT = {
+    "at most eight rows": (AtMostEightRows, None),
+    "steep for a row of zeros": (UnitRows, None),
+    "rows of one sum only": (Shares, SHARES),
+    "an op with slots": (lambda: Sequential(Linear(3, 2), Slotted()), None),
     "a param that must stay positive": (PositiveScale, None),
     "a NumPy generator": (NumpyDropout, None),
     "a module as an attribute": (WithAModule, None),
@@ -508,6 +584,10 @@ def twice(p, y):
 
 
 HIDDEN = {
+    "whole numbers": (lambda: Rule(torch.tanh, lambda x: 2.0), [[1, 2], [3, 4]], "wrong-value"),
+    "wrong for rows of one sum": (WrongShares, SHARES, "wrong-value"),
+    "a number that ignores the upstream": (SumOfSquares, None, "ignores-upstream"),
+    "wrong for another running variance": (EvalScale, None, "wrong-value"),
     "a half that leans on the other": (lambda: LeansOnTheOtherHalf(4, 3), None, "halves-disagree"),
     "a squeeze in backward": (lambda: SqueezesInBackward(4, 3), None, "fails-batch-of-one"),
     "wrong for a negative param": (AbsoluteScale, None, "wrong-elements"),
@@ -620,5 +700,17 @@ def test_labels_stay_as_they_are():
 def test_what_cannot_be_checked_is_refused_in_one_line():
     with pytest.raises(ValueError, match=r"inputs have shape \[0, 4\], wanted at least one row"):
         opnet.check(Tanh(), torch.empty(0, 4))
+    with pytest.raises(TypeError, match=r"inputs are torch\.complex64, wanted real numbers"):
+        opnet.check(Tanh(), torch.ones(3, 3) * 1j)
+    with pytest.raises(TypeError, match="reference is 3, wanted a callable"):
+        opnet.check(Tanh(), reference=3)
+    with pytest.raises(TypeError, match="seed is 'a', wanted a whole number"):
+        opnet.check(Tanh(), seed="a")
+    with pytest.raises(ValueError, match="seed is 1152921504606846976, wanted at most"):
+        opnet.check(Tanh(), seed=2**60)
+    op = Tanh()
+    op.params = {"a": 2.0}
+    with pytest.raises(TypeError, match="param 'a' is a float, wanted a Tensor"):
+        opnet.check(op)
     with pytest.raises(ValueError, match="reference is for ops and models"):
         opnet.check(opnet.MeanSquaredErrorLoss(), reference=lambda x: x)

@@ -7,7 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..data import HIGHEST_SEED
+from ..errors import check_count
 from ..op import forward_of
+from ..walk import dict_of, every_part, given_name
 from .draw import drawn
 from .examine import Examination
 from .report import Finding, Report
@@ -24,15 +27,25 @@ def check(op: Any, inputs: Any = None, *, reference: Any = None, seed: int = 0) 
     and stays as it is. `inputs` [..., N, I] are drawn where they are not given; a loss takes
     (X, labels), where X are the inputs of its model or, without one, predictions.
     `reference(inputs)` gives the outputs that forward should have. The same `seed` gives the same
-    report. TypeError for what has no forward or backward.
+    report. TypeError or ValueError for what is no op and for inputs, reference and seed that do not
+    fit.
     Source: central differences with extrapolation, Richardson 1911; two witnesses and seeded
     replay, the kinds of defects: this project.
     """
+    if check_count("check: seed", seed, lowest=0) > HIGHEST_SEED:
+        raise ValueError(f"check: seed is {seed}, wanted at most {HIGHEST_SEED}")
+    if reference is not None and not callable(reference):
+        raise TypeError(f"check: reference is {reference!r}, wanted a callable: inputs -> outputs")
     if isinstance(op, type):
         raise TypeError(f"check: came the class {op.__name__}, wanted an op of it")
     for rule, found in (("forward", forward_of(op)), ("backward", getattr(op, "backward", None))):
         if not callable(found):
             raise TypeError(f"check: {type(op).__name__} has no {rule} to call, wanted an op")
+    for part in every_part(op):
+        for key, param in dict_of(part, "params").items():
+            if not isinstance(param, Tensor):
+                came = type(param).__name__
+                raise TypeError(f"check: param {key!r} is a {came}, wanted a Tensor")
     with own_randomness(), wide_by_default():
         x, labels = drawn(op, inputs, seed)
         if x.numel() == 0:
@@ -54,14 +67,17 @@ def wide_by_default() -> Iterator[None]:
 
 
 def _checked(op: Any, x: Tensor, labels: Tensor | None, reference: Any, seed: int) -> Report:
-    report = Report(str(op) if hasattr(op, "name") else type(op).__name__)
+    name = given_name(op)
+    report = Report(f"{type(op).__name__} {name!r}" if name else type(op).__name__)
     exam = Examination(op, x, labels, seed, report, alone=_alone)
     examine(exam)
     if labels is None:
         extra_axes(exam)
         if reference is not None:
             reference_agrees(exam, reference)
-    return exam.report
+    if report.passed and not report.rows:
+        report.notes.append("nothing was compared: no gradient has a slope that is known")
+    return report
 
 
 def _alone(op: Any, x: Tensor, seed: int) -> Report:

@@ -25,6 +25,8 @@ def gradients_fit(exam: Examination) -> None:
             exam.report.add("missing-gradient", where, f"{came} instead of {described(wanted)}")
         elif hand.shape != wanted.shape:
             exam.report.add(*_misshapen(exam, subject, where, hand, walk))
+        elif hand.device != wanted.device:
+            exam.report.add("wrong-dtype", where, f"on {hand.device}, wanted on {wanted.device}")
         elif hand.dtype != wanted.dtype:
             exam.report.add("wrong-dtype", where, f"{described(hand)}, wanted {described(wanted)}")
 

@@ -40,11 +40,8 @@ def blame(exam: Examination, subject: Subject, walk: Walk, wrong: Wrong) -> None
             elif _of_the_start(exam, w, walk):
                 report.add("stale-state", w, "taken from the params as they were at construction")
             else:
-                report.add(*_named(w, diagnose(_evidence(exam, subject, w, walk, found))))
-
-
-def _named(where: str, found: tuple[str, str]) -> tuple[str, str, str]:
-    return found[0], where, found[1]
+                kind, said = diagnose(_evidence(exam, subject, w, walk, found))
+                report.add(kind, w, said)
 
 
 def culprits(exam: Examination) -> bool:
@@ -64,10 +61,10 @@ def culprits(exam: Examination) -> bool:
 def low_precision(exam: Examination, walk: Walk, wrong: Wrong) -> bool:
     """Whether outputs or gradients hold float32 numbers only, and are right but for that."""
     near = [w for w, found in wrong.items() if _is_near(walk, found)]
-    if len(near) == len(wrong) and is_coarse(_many_outputs(exam, walk)):
+    if len(near) == len(wrong) and is_coarse(_many_outputs(exam, walk), walk.outputs.abs().max()):
         exam.report.add("low-precision", "outputs", "every output is a float32 number")
         return True
-    coarse = [w for w in near if is_coarse(wrong[w].hand)]
+    coarse = [w for w in near if is_coarse(wrong[w].hand, walk.upstream.abs().max())]
     for w in coarse:
         exam.report.add("low-precision", w, "every element is a float32 number")
     if not coarse and near and sees_too_little(exam):
@@ -76,8 +73,9 @@ def low_precision(exam: Examination, walk: Walk, wrong: Wrong) -> bool:
     return bool(coarse)
 
 
-def is_coarse(numbers: Tensor) -> bool:
-    some = numbers[numbers.abs() > 1e-12]  # what is left of a sum that is 0 has few digits
+def is_coarse(numbers: Tensor, scale: Tensor) -> bool:
+    """Whether all are float32 numbers; what is left of a sum of 0 has few digits."""
+    some = numbers[numbers.abs() > 16 * ROUNDING * scale]
     return len(some) > 2 and bool((some.float().double() == some).all())
 
 

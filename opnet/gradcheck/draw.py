@@ -26,9 +26,9 @@ def drawn(op: Any, inputs: Any, seed: int) -> tuple[Tensor, Tensor | None]:
         return _for_a_loss(op, inputs, seed)
     if inputs is not None:
         x = as_tensor("check: inputs", inputs, like)
-        return _wide(
-            x if x.is_floating_point() or _takes_whole_numbers(op, x) else x.double()
-        ), None
+        if x.is_complex():
+            raise TypeError(f"check: inputs are {x.dtype}, wanted real numbers")
+        return _wide(x if not x.is_floating_point() and _wants_indices(op, x) else x.double()), None
     for x in _candidates(op, seed):
         try:
             outputs = Subject(op).forward(x.clone())
@@ -39,12 +39,15 @@ def drawn(op: Any, inputs: Any, seed: int) -> tuple[Tensor, Tensor | None]:
     return next(_candidates(op, seed)), None
 
 
-def _takes_whole_numbers(op: Any, x: Tensor) -> bool:
-    """Whether forward makes real numbers of whole ones, as an embedding does of its indices."""
-    try:
-        return bool(Subject(op).forward(x.clone()).is_floating_point())
-    except Exception:
-        return False
+def _wants_indices(op: Any, x: Tensor) -> bool:
+    """Whether forward takes whole numbers and refuses real ones, as an embedding does."""
+    for inputs, taken in ((x.double(), False), (x, True)):
+        try:
+            if Subject(op).forward(inputs.clone()).is_floating_point():
+                return taken
+        except Exception:  # whatever the op says to numbers that are not for it
+            continue
+    return False
 
 
 def _candidates(op: Any, seed: int) -> Iterator[Tensor]:

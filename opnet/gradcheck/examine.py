@@ -1,7 +1,7 @@
 """The tools of an examination: fresh copies, walks forward and backward, comparisons."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
 import torch
@@ -77,6 +77,8 @@ class Examination:
             for batch, subject.labels in self.other_batches():
                 self.walk(subject, batch, salt=77, contiguous=contiguous)
             subject.labels = own
+        if self.evaluating:
+            subject.move_buffers(lambda like: self.random(*like.shape, salt=80))
         if moved:
             for salt, (label, param) in enumerate(subject.params.items()):
                 if param.is_floating_point():
@@ -113,8 +115,10 @@ class Examination:
 
     def upstream_for(self, outputs: Tensor, salt: int = 0) -> Tensor:
         """Signed, random, and not contiguous."""
-        if outputs.ndim == 0:
+        if self.labels is not None:
             return torch.ones_like(outputs)
+        if outputs.ndim == 0:
+            return self.random(salt=500 + salt)
         *batch, last = outputs.shape
         wide = self.random(*reversed(batch), 2 * last + 1, salt=500 + salt)
         turned = wide.permute(*reversed(range(len(batch))), len(batch))
@@ -181,7 +185,7 @@ class Examination:
         ops = named_ops(subject.op)
         originals = named_ops(root)
         for name, op in ops.items():
-            if hasattr(op, "forward"):
+            with suppress(AttributeError):  # an op with slots, or one that is only called
                 op.forward = watched(name, op.forward)
         subject.forward(self.x.clone())
         yield from ((name, originals[name], x) for name, x in inputs.items())

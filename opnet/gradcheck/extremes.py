@@ -158,12 +158,14 @@ def _note_the_ends(exam: Examination) -> None:
 
 
 def _right_nearby(exam: Examination, walk: Walk, x: Tensor) -> Tensor:
-    """Where the hand value is right for smaller steps, or is inf and the slopes grow like it."""
+    """Where the hand value is right for smaller steps, or the slopes grow towards it with them."""
     hand, forward = walk.grads["inputs"], exam.subject(warm=False).forward
     far, near, nearest = (slopes(forward, x, STEP / 2.0**k) for k in (0, 10, 20))
     fits = ~outside(hand, near, walk.upstream) | ~outside(hand, nearest, walk.upstream)
-    steep, steeper = (s.along(walk.upstream).slope.abs() for s in (far, nearest))
-    return fits | (hand.reshape(-1)[far.which].isinf() & (steeper > 2 * steep))
+    steep, steeper = (s.along(walk.upstream).slope for s in (far, nearest))
+    h = hand.reshape(-1)[far.which]
+    grows = (steeper.abs() > 2 * steep.abs()) & (h.abs() >= steeper.abs())
+    return fits | (grows & (h.sign() == steeper.sign()))
 
 
 def _report_kink(exam: Examination, hand: Tensor, along: Slopes, x: Tensor, bad: Tensor) -> None:

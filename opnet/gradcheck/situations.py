@@ -1,14 +1,12 @@
 """The situations in which an op is examined, the plainest first, and what a failure is called."""
 
 import dis
-import traceback
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..errors import NonFiniteError
 from ..tensors import described
 from ..walk import dict_of, every_op, leaf_ops
 from .again import backward_again, halves, proportional, same_memory
@@ -16,19 +14,22 @@ from .behaviour import gradients_fit, layout, leaves_alone, native_dtype
 from .blame import culprits
 from .examine import Batch, Examination
 from .extremes import POINTS, SATURATING, infinite_by_right, kinks, magnitudes, saturation
-from .values import values
+from .numeric import CLOSE, ROUNDING
+from .values import precision, values
 
 
 def examine(exam: Examination) -> None:
     """Every situation, the plainest first; what cannot even run is not looked at further."""
     if not runs(exam):
         return
-    for look in FIRST:
-        look(exam)
-    for look_further in FURTHER:
-        if exam.report.findings:
+    for look in (*FIRST, *FURTHER):
+        if exam.report.findings and look in FURTHER:
             return
-        look_further(exam)
+        try:
+            look(exam)
+        except Exception as error:  # the op refuses what is no more than another situation
+            said = f"{type(error).__name__}: {error}"
+            exam.report.notes.append(f"{look.__name__.replace('_', ' ')}: not looked at, {said}")
 
 
 def runs(exam: Examination) -> bool:
@@ -147,7 +148,7 @@ def batch_of_one(exam: Examination) -> None:
         subject = exam.subject(warm=False)
         try:
             outputs = subject.forward(exam.x.clone())
-        except (ValueError, NonFiniteError) as error:
+        except Exception as error:
             if not _on_purpose(error):
                 raise
             exam.report.notes.append(f"a batch of one row is refused: {error}")
@@ -164,16 +165,12 @@ def batch_of_one(exam: Examination) -> None:
 
 def _on_purpose(error: Exception) -> bool:
     """Whether a `raise` raised it, and not an operation that could not be done."""
-    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
-    last = next(i for i in dis.get_instructions(frame.f_code) if i.offset == _last(error))
-    return last.opname == "RAISE_VARARGS"
-
-
-def _last(error: Exception) -> int:
     place = error.__traceback__
     while place is not None and place.tb_next is not None:
         place = place.tb_next
-    return -1 if place is None else place.tb_lasti
+    if place is None:
+        return False
+    return place.tb_frame.f_code.co_code[place.tb_lasti] == dis.opmap["RAISE_VARARGS"]
 
 
 def extra_axes(exam: Examination) -> None:
@@ -208,14 +205,15 @@ def reference_agrees(exam: Examination, reference: Any) -> None:
             exam.report.add("wrong-forward", "outputs", said)
             return
         error = torch.where(wanted.isfinite(), (outputs - wanted).abs(), 0.0)
-        if not (error <= 1e-6 * wanted.abs().clamp(min=1e-6)).all():
+        digits = torch.finfo(wanted.dtype).eps ** 0.5 if wanted.is_floating_point() else CLOSE
+        if not (error <= digits * wanted.abs() + ROUNDING * outputs.abs().max()).all():
             i = int(error.nan_to_num(nan=torch.inf).argmax())
             values = f"{outputs.flatten()[i]:.6g}, the reference {wanted.flatten()[i]:.6g}"
             exam.report.add("wrong-forward", "outputs", f"largest difference: {values}")
             return
 
 
-FIRST: tuple[Callable[[Examination], None], ...] = (
+FIRST: tuple[Callable[[Examination], Any], ...] = (
     gradients_fit,
     native_dtype,
     leaves_alone,
@@ -225,6 +223,7 @@ FIRST: tuple[Callable[[Examination], None], ...] = (
     values,
 )
 FURTHER: tuple[Callable[[Examination], Any], ...] = (  # each only where those before found nothing
+    precision,
     halves,
     proportional,
     rebound,

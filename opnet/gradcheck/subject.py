@@ -70,7 +70,7 @@ class Subject:
 
     @property
     def params(self) -> dict[str, Tensor]:
-        return {label: owner[key] for label, owner, key in self._slots("params")}
+        return {label: owner[key] for label, owner, key in self._slots()}
 
     @property
     def grads(self) -> dict[str, Any]:
@@ -82,14 +82,22 @@ class Subject:
                 found[prefix + key] = grads.get(key)
         return found
 
+    def move_buffers(self, drawn: Callable[[Tensor], Tensor]) -> None:
+        """Running statistics off their start, what is positive still positive."""
+        for tensor, before in self._buffers:
+            if tensor.is_floating_point():
+                by = 0.25 * drawn(tensor).tanh()
+                before.add_(torch.where(before == 0, by, by * before))
+                tensor.copy_(before)
+
     def rebind(self, label: str, tensor: Tensor) -> None:
-        for slot, owner, key in self._slots("params"):
+        for slot, owner, key in self._slots():
             if slot == label:
                 owner[key] = tensor
 
-    def _slots(self, kind: str) -> Iterator[tuple[str, dict[str, Tensor], str]]:
+    def _slots(self) -> Iterator[tuple[str, dict[str, Tensor], str]]:
         for prefix, op in self._holders():
-            owner = dict_of(op, kind)
+            owner = dict_of(op, "params")
             for key in owner:
                 yield prefix + key, owner, key
 

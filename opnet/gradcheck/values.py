@@ -9,20 +9,23 @@ from .numeric import CLOSE
 from .report import Row
 from .witness import Compared
 
+CHOOSES = "of equal inputs the op chooses one: looked at beside them"
+
 
 def values(exam: Examination) -> None:
     """Every gradient against finite differences, and against autograd where that runs."""
     subject = exam.subject()
     walk = exam.walk(subject, exam.x)
     compared = exam.compared(subject, walk, exam.x)
-    exam.report.rows = [_row(w, c, walk) for w, c in compared.items() if len(c.bad)]
+    exam.report.rows = [row for w, c in compared.items() if (row := _row(w, c, walk))]
     if exam.report.blames("accumulates", "mutates-inputs", "mutates-upstream", "not-deterministic"):
         return
     wrong = {where: found for where, found in compared.items() if found.bad.any()}
     confirmed = {where for where, found in compared.items() if found.by_autograd is not None}
     exam.trusted = set() if wrong else confirmed
-    if wrong and (beside := _beside_ties(exam, list(wrong.values()))) is not None:
-        exam.report.notes.append("of equal inputs the op chooses one: looked at beside them")
+    beside = _beside_ties(exam, list(wrong.values())) if wrong else None
+    if beside is not None:
+        exam.report.notes.append(CHOOSES)
         exam.x = beside
         values(exam)
         return
@@ -32,19 +35,26 @@ def values(exam: Examination) -> None:
     coarse(exam, walk)
     for where, found in compared.items():
         unseen(exam, where, found)
-    if not exam.report.findings and sees_too_little(exam) and not culprits(exam):
+
+
+def precision(exam: Examination) -> None:
+    """No change that float64 can hold is lost on the way to the outputs."""
+    if sees_too_little(exam) and not culprits(exam):
         exam.report.add("low-precision", "outputs", LOST)
 
 
-def _row(where: str, found: Compared, walk: Walk) -> Row:
+def _row(where: str, found: Compared, walk: Walk) -> Row | None:
     """The line of the table: the element that is furthest off, a wrong one if there is one."""
     along, bad = found.numeric.along(walk.upstream), found.bad
     hand, truth = found.moved, along.slope
+    if not (truth.isfinite() | bad).any():
+        return None  # no slope is known, and none was judged
+    known = truth.isfinite() | bad
     error = (hand - truth).abs().masked_fill(along.kink & ~bad, 0).nan_to_num(nan=torch.inf)
-    i = int(torch.where(bad | ~bad.any(), error, -1).argmax())
+    i = int(torch.where(bad | (known & ~bad.any()), error, -1).argmax())
     at = [int(k) for k in torch.unravel_index(found.numeric.which[i], found.hand.shape)]
     return Row(
-        where, len(error), error[i].item(), at, hand[i].item(), truth[i].item(), not bad.any()
+        where, int(known.sum()), error[i].item(), at, hand[i].item(), truth[i].item(), not bad.any()
     )
 
 
@@ -64,13 +74,15 @@ def coarse(exam: Examination, walk: Walk) -> None:
     if exam.labels is not None:
         return
     for where, hand in walk.grads.items():
-        if isinstance(hand, Tensor) and is_coarse(hand):
+        if isinstance(hand, Tensor) and is_coarse(hand, walk.upstream.abs().max()):
             exam.report.add("low-precision", where, "every element is a float32 number")
 
 
 def _beside_ties(exam: Examination, wrong: list[Compared]) -> Tensor | None:
     """Inputs where no two are equal, if the op is right there and else does as autograd does."""
     if any((found.bad & found.far).any() for found in wrong) or not exam.x.is_floating_point():
+        return None
+    if CHOOSES in exam.report.notes or len((exam.x * 2**20).round().unique()) == exam.x.numel():
         return None
     beside = exam.x + 2.0**-8 * exam.random(*exam.x.shape, salt=71).tanh()
     return beside if exam.agrees(beside) else None

@@ -42,7 +42,9 @@ def compare(hand: Tensor, numeric: Slopes, upstream: Tensor, by_autograd: Any) -
     known = wanted.isfinite() & rounding.isfinite()
     scale = wanted[known].abs().max() if known.any() else 0
     far = known & ~((value - wanted).abs() <= CLOSE * scale + rounding)
+    unknown = ~rounding.isfinite() & wanted.isfinite()  # to the differences, not to autograd
     bad = bad & (far | ~known | ~along.kink)
+    bad |= unknown & ~((value - wanted).abs() <= CLOSE * wanted.abs())
     if (outside(by_autograd, numeric, upstream) & ~along.kink).any():
         return Compared(hand, numeric, bad, far | ~known)
     return Compared(hand, numeric, bad | (far & ~along.kink), far | ~known, by_autograd)

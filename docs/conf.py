@@ -5,17 +5,16 @@ scripts that are not there are left out.
 """
 
 import re
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-DOCS = Path(__file__).parent
-sys.path.insert(0, str(DOCS.parent))
+from sphinx.util.inspect import signature, stringify_signature
 
 import opnet
 from experiments.__main__ import scripts, summary
 
+DOCS = Path(__file__).parent
 SCRIPTS = scripts()
 ABSENT = [p.stem for p in sorted((DOCS / "experiments").glob("*.md")) if p.stem not in SCRIPTS]
 ROOMS = (  # the API in the order in which a reader meets it; what is not named comes last
@@ -26,11 +25,13 @@ ROOMS = (  # the API in the order in which a reader meets it; what is not named 
 
 project = "opnet"
 release = version = opnet.__version__
-copyright = "the opnet authors"  # noqa: A001
+copyright = "the opnet authors"
 extensions = ["myst_parser", "sphinx.ext.autodoc"]
 exclude_patterns = ["figures", "ledger_table.md", *(f"experiments/{name}.md" for name in ABSENT)]
 myst_heading_anchors = 3
 autodoc_member_order = "bysource"
+autodoc_inherit_docstrings = False
+smartquotes = False  # they would make one sign of the dots in [..., N, I]
 html_theme = "alabaster"
 html_theme_options = {"show_powered_by": False, "page_width": "1080px", "sidebar_width": "240px"}
 html_sidebars = {"**": ["about.html", "navigation.html", "searchfield.html"]}
@@ -40,6 +41,7 @@ html_copy_source = False
 def setup(app: Any) -> None:
     app.connect("source-read", complete)
     app.connect("autodoc-process-docstring", as_it_stands)
+    app.connect("autodoc-process-signature", of_init)
 
 
 def complete(app: Any, page: str, source: list[str]) -> None:
@@ -105,6 +107,15 @@ def directive(kind: str, name: str) -> Iterator[str]:
     if kind != "function":
         yield "   :members:"
     yield ""
+
+
+def of_init(app: Any, kind: str, name: str, obj: Any, *_: Any) -> tuple[str, None] | None:
+    """The arguments of `__init__`: those of `Op.__new__` say nothing."""
+    if kind != "class":
+        return None
+    return stringify_signature(
+        signature(obj.__init__, bound_method=True), short_literals=True
+    ), None
 
 
 def as_it_stands(app: Any, kind: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:

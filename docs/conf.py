@@ -27,13 +27,20 @@ project = "opnet"
 release = version = opnet.__version__
 copyright = "the opnet authors"
 extensions = ["myst_parser", "sphinx.ext.autodoc"]
-exclude_patterns = ["figures", "ledger_table.md", *(f"experiments/{name}.md" for name in ABSENT)]
+exclude_patterns = [
+    "_static",
+    "figures",
+    "ledger_table.md",
+    *(f"experiments/{name}.md" for name in ABSENT),
+]
 myst_heading_anchors = 3
 autodoc_member_order = "bysource"
 autodoc_inherit_docstrings = False
 smartquotes = False  # they would make one sign of the dots in [..., N, I]
+highlight_language = "none"  # a block that names no language is a formula
 html_theme = "alabaster"
-html_theme_options = {"show_powered_by": False, "page_width": "1080px", "sidebar_width": "240px"}
+html_static_path = ["_static"]
+html_theme_options = {"show_powered_by": False, "page_width": "1240px", "sidebar_width": "240px"}
 html_sidebars = {"**": ["about.html", "navigation.html", "searchfield.html"]}
 html_copy_source = False
 
@@ -85,6 +92,8 @@ def public_names() -> Iterator[str]:
         for name in sorted(names):
             kind = "class" if isinstance(getattr(opnet, name), type) else "function"
             yield from directive(kind, f"opnet.{name}")
+        if room == "gradcheck":  # what `check` returns
+            yield from directive("class", "opnet.gradcheck.Report")
     yield from headline("runners")
     yield from (line for name in _runners() for line in directive("class", f"runners.{name}"))
     for module in ("opnet.testing", "opnet.plots"):
@@ -111,11 +120,11 @@ def directive(kind: str, name: str) -> Iterator[str]:
 
 def of_init(app: Any, kind: str, name: str, obj: Any, *_: Any) -> tuple[str, None] | None:
     """The arguments of `__init__`: those of `Op.__new__` say nothing."""
-    if kind != "class":
+    if kind != "class" or issubclass(obj, Exception):
         return None
-    return stringify_signature(
-        signature(obj.__init__, bound_method=True), short_literals=True
-    ), None
+    arguments = signature(obj.__init__, bound_method=True)
+    text = stringify_signature(arguments, show_return_annotation=False, unqualified_typehints=True)
+    return re.sub(r"<built-in method (\w+) of type object>", r"torch.\1", text), None
 
 
 def as_it_stands(app: Any, kind: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:

@@ -17,7 +17,10 @@ from experiments.sources import Source
 
 T_C = (0.5, 14.0, 15.0, 28.0, 11.0, 8.0, 3.0, -4.0, 6.0, 13.0, 21.0)
 T_U = (35.7, 55.9, 58.2, 81.9, 56.3, 48.9, 33.9, 21.8, 48.4, 60.4, 68.4)
-BY_HAND = {"SGD": "BatchGD", "Adam": "Adam"}  # opnet's rules by the names that torch.optim has for them
+BY_HAND = {
+    "SGD": "BatchGD",
+    "Adam": "Adam",
+}  # of torch.optim: of opnet
 LEAST = 2.92764548  # the loss of the best line, as experiments.thermometer_slopes finds it
 
 FIRST, TO_2000, TO_5000 = (1, 2, 3, 10, 100), (500, 1000, 1500, 2000), tuple(range(500, 5001, 500))

@@ -42,7 +42,8 @@ def test_moons_prints_settings_log_test_score_and_paths(moons_run):
     score = re.search(r"^\[Test\] score/loss: (\d\.\d{4})/\d\.\d{4}$", done.stdout, re.MULTILINE)
     assert float(score[1]) > 0.94
     written = [line.removeprefix("[Written] ") for line in lines if line.startswith("[Written] ")]
-    names = ["boundary.png", "fc1.pdparams", "fc2.pdparams", "history.csv", "loss.png", "score.png"]
+    figures = ["boundary.png", "data.png", "loss.png", "score.png"]
+    names = sorted([*figures, "fc1.pdparams", "fc2.pdparams", "history.csv"])
     assert sorted(path.split("/")[-1] for path in written) == names
     assert all((directory / path).stat().st_size > 500 for path in written)
     assert sorted(os.listdir(directory / "checkpoints" / "runs" / "moons")) == names

@@ -527,13 +527,18 @@ HIDDEN = {
     ),
     "another eps": (
         lambda: Rule(lambda x: torch.log(x + 1e-6), lambda x: 1 / x),
-        torch.rand(5, 4) + 0.5,
+        torch.linspace(0.5, 1.0, 20).reshape(5, 4),
         "wrong-value",
     ),
     "the count of the first batch": (lambda: CountsOnce(squares, twice), None, "stale-state"),
     "the loss of float32 labels": (
         lambda: PlainLoss(squares, lambda p, y: twice(p, y.float().double())),
         None,
+        "low-precision",
+    ),
+    "the loss of float32 labels of any size": (
+        lambda: PlainLoss(squares, lambda p, y: twice(p, y.float().double())),
+        (torch.randn(6, 2).double(), torch.randn(6, 2).double() / 3),
         "low-precision",
     ),
     "writes into labels": (lambda: SoftensLabels(squares, twice), None, "mutates-inputs"),

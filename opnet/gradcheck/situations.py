@@ -23,7 +23,7 @@ def examine(exam: Examination) -> None:
     """Every situation, the plainest first; what cannot even run is not looked at further."""
     if not runs(exam):
         return
-    for look in (gradients_fit, native_dtype, leaves_alone, backward_again, layout, values):
+    for look in FIRST:
         look(exam)
     for look_further in FURTHER:
         if exam.report.findings:
@@ -215,9 +215,17 @@ def reference_agrees(exam: Examination, reference: Any) -> None:
             return
 
 
+FIRST: tuple[Callable[[Examination], None], ...] = (
+    gradients_fit,
+    native_dtype,
+    leaves_alone,
+    backward_again,
+    same_memory,
+    layout,
+    values,
+)
 FURTHER: tuple[Callable[[Examination], Any], ...] = (  # each only where those before found nothing
     halves,
-    same_memory,
     proportional,
     rebound,
     eval_mode,

@@ -15,11 +15,12 @@ def values(exam: Examination) -> None:
     subject = exam.subject()
     walk = exam.walk(subject, exam.x)
     compared = exam.compared(subject, walk, exam.x)
-    exam.trusted = {where for where, found in compared.items() if found.by_autograd is not None}
     exam.report.rows = [_row(w, c, walk) for w, c in compared.items() if len(c.bad)]
     if exam.report.blames("accumulates", "mutates-inputs", "mutates-upstream", "not-deterministic"):
         return
     wrong = {where: found for where, found in compared.items() if found.bad.any()}
+    confirmed = {where for where, found in compared.items() if found.by_autograd is not None}
+    exam.trusted = set() if wrong else confirmed
     if wrong and (beside := _beside_ties(exam, list(wrong.values()))) is not None:
         exam.report.notes.append("of equal inputs the op chooses one: looked at beside them")
         exam.x = beside

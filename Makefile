@@ -1,8 +1,9 @@
-# `make moons` trains on the two moons, `make test` runs every check. Both set up .venv first.
+# `make moons` trains on the two moons, `make test` runs every check, `make docs` builds the pages.
+# All set up .venv first.
 PYTHON ?= python3
 RUN = .venv/bin/python
 
-.PHONY: moons test lint clean
+.PHONY: moons test lint docs clean
 
 moons: .venv/ready
 	$(RUN) -m experiments.moons
@@ -14,6 +15,14 @@ lint: .venv/ready
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
+
+# figures, ledger, pages: build/docs/index.html
+docs: .venv/ready
+	mkdir -p build
+	OMP_NUM_THREADS=1 $(RUN) -m experiments all --quiet --device cpu --out docs/figures
+	OMP_NUM_THREADS=1 $(RUN) -m experiments ledger --markdown --device cpu > build/ledger_table.md
+	mv build/ledger_table.md docs/ledger_table.md
+	$(RUN) -m sphinx -W --keep-going -q -b html docs build/docs
 
 .venv/ready: setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

@@ -26,17 +26,24 @@ if TYPE_CHECKING:
     from .models import Model_MLP_L2, load
     from .normalisation import BatchNorm, LayerNorm
     from .op import Op, Sequential
-    from .optimizers import BatchGD, Optimizer
+    from .optimizer import Optimizer
+    from .optimizers import Adagrad, Adam, BatchGD, Momentum, RMSprop
+    from .schedules import Constant, Cosine, Exponential, ReduceOnPlateau, StepDecay, WarmUp
     from .softmax import LogSoftmax, Softmax
 
 _ROOMS = {
+    "Adagrad": "optimizers",
+    "Adam": "optimizers",
     "BatchGD": "optimizers",
     "BatchNorm": "normalisation",
     "BinaryCrossEntropyLoss": "cross_entropy",
     "CheckpointError": "errors",
+    "Constant": "schedules",
+    "Cosine": "schedules",
     "CrossEntropyLoss": "cross_entropy",
     "Dropout": "dropout",
     "ELU": "activations",
+    "Exponential": "schedules",
     "GELU": "activations",
     "HalfSquaredErrorLoss": "losses",
     "HardLogistic": "activations",
@@ -49,15 +56,20 @@ _ROOMS = {
     "Logistic": "activations",
     "MeanSquaredErrorLoss": "losses",
     "Model_MLP_L2": "models",
+    "Momentum": "optimizers",
     "NonFiniteError": "errors",
     "Op": "op",
-    "Optimizer": "optimizers",
+    "Optimizer": "optimizer",
+    "RMSprop": "optimizers",
     "ReLU": "activations",
+    "ReduceOnPlateau": "schedules",
     "Sequential": "op",
     "Softmax": "softmax",
     "Softplus": "activations",
+    "StepDecay": "schedules",
     "Swish": "activations",
     "Tanh": "activations",
+    "WarmUp": "schedules",
     "accuracy": "metrics",
     "check": "gradcheck",
     "load": "models",

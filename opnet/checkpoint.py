@@ -1,10 +1,11 @@
 """The only file that writes or reads parameters: `<layer>.pdparams`, one dict of tensors a layer.
 
-Gives and takes tensors by layer name; knows no class. Every error is a CheckpointError that names
-the file.
+Beside them `optimizer.pdopt`, where the optimizer keeps something between steps. Gives and takes
+tensors by name; knows no class. Every error is a CheckpointError that names the file.
 """
 
 import io
+import logging
 import os
 import re
 import warnings
@@ -17,13 +18,17 @@ import torch
 from torch import Tensor
 
 from .errors import CheckpointError, NonFiniteError
-from .tensors import described
+from .tensors import described, misfits
 from .walk import dict_of, named_ops
 
 Layers = dict[str, dict[str, Tensor]]
+Memory = dict[str, Tensor]  # what an optimizer keeps: {"<layer>.<key>.<name>": tensor}
 SUFFIX = ".pdparams"
+OPTIMIZER = "optimizer.pdopt"
 DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.int64, torch.bool)
 WAY_OUT = "choose another directory or empty this one"
+
+_log = logging.getLogger(__name__)
 
 
 def layers_of(model: Any) -> Layers:
@@ -31,6 +36,15 @@ def layers_of(model: Any) -> Layers:
     ops = named_ops(model).items()
     layers = {name: dict_of(op, "params") | dict_of(op, "buffers") for name, op in ops}
     return {name: tensors for name, tensors in layers.items() if tensors}
+
+
+def memory_of(optimizer: Any) -> Memory:
+    """What `optimizer` keeps between steps, its own tensors; {} where that is nothing.
+
+    It has `state_dict()` to give them and `load_state(state)` to go on from them, from {} anew.
+    """
+    gives_and_takes = hasattr(optimizer, "state_dict") and hasattr(optimizer, "load_state")
+    return optimizer.state_dict() if gives_and_takes else {}
 
 
 def prepare(directory: str | Path, model: Any) -> Path:
@@ -53,15 +67,19 @@ def prepare(directory: str | Path, model: Any) -> Path:
     return directory
 
 
-def save(directory: str | Path, layers: Layers) -> list[Path]:
-    """Write one file a layer, each in place of the old one only when whole. Returns the paths.
+def save(directory: str | Path, layers: Layers, memory: Memory | None = None) -> list[Path]:
+    """Write one file a layer, then the optimizer's, if it keeps something. Returns the paths.
 
-    NonFiniteError, and nothing written, when a value is nan or infinite.
+    Each takes the place of the old one only when whole; the optimizer's old one goes first, so that
+    it never lies beside weights that are not its own. NonFiniteError, and nothing written, when a
+    value is nan or infinite.
     """
     directory = Path(directory)
-    if bad := _non_finite(layers):
+    if bad := _non_finite(layers | {OPTIMIZER: memory or {}}):
         raise NonFiniteError(f"{directory}: {bad}; nothing was written")
-    return [_write(directory / f"{name}{SUFFIX}", tensors) for name, tensors in layers.items()]
+    _remove(directory / OPTIMIZER)
+    paths = [_write(directory / f"{name}{SUFFIX}", tensors) for name, tensors in layers.items()]
+    return [*paths, _write(directory / OPTIMIZER, memory)] if memory else paths
 
 
 def read(directory: str | Path, names: Iterable[str]) -> Layers:
@@ -80,16 +98,46 @@ def read(directory: str | Path, names: Iterable[str]) -> Layers:
     return layers
 
 
-def load(directory: str | Path, model: Any) -> None:
-    """Copy the files into the model's own tensors: all, or none when one is missing or unfit."""
-    wanted = layers_of(model)
-    layers = read(directory, wanted)
-    if faults := _faults(wanted, layers) or _non_finite(layers):
-        raise CheckpointError(f"{directory}: {faults}")
+def load(directory: str | Path, model: Any, optimizer: Any = None) -> None:
+    """Copy the files into the tensors of model and optimizer: all, or none when one is unfit.
+
+    Where there is no file of an optimizer of this kind, the optimizer starts anew: what it kept
+    was of other weights.
+    """
+    wanted, memory = layers_of(model), memory_of(optimizer)
+    layers, kept = read(directory, wanted), _read_memory(Path(directory) / OPTIMIZER, memory)
+    unfit = misfits(kept, memory, "optimizer") if kept else []
+    faults = [_faults(wanted, layers), *(f"{OPTIMIZER}: {fault}" for fault in unfit)]
+    if said := "; ".join(filter(None, faults)) or _non_finite(layers | {OPTIMIZER: kept}):
+        raise CheckpointError(f"{directory}: {said}")
     with torch.no_grad():
         for name, tensors in wanted.items():
             for key, tensor in tensors.items():
                 tensor.copy_(layers[name][key])
+    if memory:
+        optimizer.load_state(kept)
+
+
+def _read_memory(path: Path, memory: Memory) -> Memory:
+    """What the file holds; {} where there is none, or one of an optimizer that keeps other things.
+
+    What they keep is told by the last parts of the names, as `velocity` in `fc1.W.velocity`.
+    """
+    if not memory or not path.exists():
+        return {}
+    found = _read(path)
+    came, wanted = ({name.rpartition(".")[2] for name in names} for names in (found, memory))
+    if came == wanted:
+        return found
+    _log.info("%s: holds %s, optimizer wants %s: starts anew", path, sorted(came), sorted(wanted))
+    return {}
+
+
+def _remove(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be removed: {error.strerror}") from error
 
 
 def _write(path: Path, tensors: dict[str, Tensor]) -> Path:
@@ -145,17 +193,11 @@ def _reason(path: Path, error: Exception) -> str:
 
 def _faults(wanted: Layers, found: Layers) -> str:
     """All that keeps `found` from fitting `wanted`, in one line; empty when it fits."""
-    faults = []
-    for name, tensors in wanted.items():
-        if tensors.keys() != found[name].keys():
-            keys = f"holds {sorted(found[name])}, model wants {sorted(tensors)}"
-            faults.append(f"{name}{SUFFIX} {keys}")
-            continue
-        for key, tensor in tensors.items():
-            came, want = described(found[name][key]), described(tensor)
-            if came != want:
-                faults.append(f"{name}{SUFFIX}: {key} is {came}, model wants {want}")
-    return "; ".join(faults)
+    return "; ".join(
+        f"{name}{SUFFIX}: {fault}"
+        for name, tensors in wanted.items()
+        for fault in misfits(found[name], tensors, "model")
+    )
 
 
 def _non_finite(layers: Layers) -> str:

@@ -1,9 +1,10 @@
-"""Data sets as float32 tensors, and their split into train, dev and test rows."""
+"""Data sets as float32 tensors, their split into train, dev and test rows, and mini-batches."""
 
 import logging
 import math
 import secrets
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -66,6 +67,32 @@ def split(
     order = torch.randperm(len(X), generator=generator).to(X.device)
     parts = order[: sum(sizes)].split(list(sizes))
     return tuple([X[rows], y[rows]] for rows in parts)
+
+
+class Batch(NamedTuple):
+    """Rows of a data set, and where they stand in it: X[rows], y[rows], rows."""
+
+    X: Tensor
+    y: Tensor
+    rows: Tensor
+
+
+def mini_batches(
+    X: Tensor, y: Tensor, batch_size: int, generator: torch.Generator
+) -> Iterator[Batch]:
+    """Each row of X [..., N, I] and y [..., N, O] or [..., N] once, in an order drawn anew.
+
+    Batches have `batch_size` rows, the last one what is left.
+    """
+    axis = X.ndim - 2
+    order = torch.randperm(X.shape[axis], generator=generator, device=generator.device)
+    for rows in order.to(X.device).split(batch_size):
+        yield Batch(X.index_select(axis, rows), y.index_select(axis, rows), rows)
+
+
+def fresh_generator(who: str) -> torch.Generator:
+    """A generator seeded from the system's entropy; the seed is logged."""
+    return torch.Generator().manual_seed(_seed(who, None))
 
 
 def _seed(who: str, seed: int | None) -> int:

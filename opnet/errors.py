@@ -59,6 +59,18 @@ def check_positive(who: str, value: object) -> float:
     return check_number(who, value, "a finite number > 0", lambda number: number > 0)
 
 
+def check_fraction(who: str, value: object) -> float:
+    """`value` as a float in [0, 1). TypeError for what is no number, ValueError out of range."""
+    return check_number(who, value, "0 <= a number < 1", lambda number: 0 <= number < 1)
+
+
+def check_flag(who: str, value: object) -> bool:
+    """`value`, True or False. TypeError for anything else."""
+    if not isinstance(value, bool):
+        raise TypeError(f"{who} is {value!r}, wanted True or False")
+    return value
+
+
 def check_name(who: str, value: object) -> str:
     """`value` as a name that is also a safe file name. TypeError or ValueError else."""
     if not isinstance(value, str):

@@ -1,62 +1,144 @@
-"""Rules that move `params` along `grads`: one equation and one source each."""
+"""Rules that move `params` along `grads`: one equation and one source each.
 
-from typing import Any
+In all of them p is a param, g = dL/dp as `Optimizer.walk` gives it, lr the current rate.
+"""
+
+from typing import Any, Unpack
 
 import torch
+from torch import Tensor
 
-from .errors import check_rate
+from .errors import check_flag, check_fraction, check_positive
 from .op import without_graph
-from .tensors import described
-from .walk import dict_of, leaf_ops, named_ops
-
-
-class Optimizer:
-    """params <- params + step(grads, lr) for every op of the model. A subclass writes `step`.
-
-    `lr` is the current rate, `init_lr` stays. ValueError or TypeError for a rate that is not finite
-    or below 0.
-    """
-
-    def __init__(self, init_lr: float, model: Any) -> None:
-        self.init_lr = self.lr = check_rate(f"{type(self).__name__}: init_lr", init_lr)
-        if model is None:
-            raise TypeError(f"{type(self).__name__}: model is None, wanted the model to train")
-        self.model = model
-
-    def step(self) -> None:
-        raise NotImplementedError(f"{type(self).__name__}: has no step")
-
-    def pairs(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        """Every param with its gradient. ValueError, before anything moves, when one is unfit."""
-        found = []
-        for op in leaf_ops(self.model):
-            grads = dict_of(op, "grads")
-            for key, param in dict_of(op, "params").items():
-                grad = grads.get(key)
-                if grad is None or (grad.shape != param.shape and not _broadcasts(grad, param)):
-                    raise ValueError(self._unfit(op, key, param, grad))
-                found.append((param, grad))
-        return found
-
-    def _unfit(self, op: Any, key: str, param: torch.Tensor, grad: torch.Tensor | None) -> str:
-        name = next(name for name, other in named_ops(self.model).items() if other is op)
-        came = "missing" if grad is None else described(grad)
-        who = f"{type(self).__name__}: gradient {key!r} of {name!r}"
-        return f"{who} is {came}, its param is {described(param)}"
+from .optimizer import Memory, Optimizer, Options
 
 
 class BatchGD(Optimizer):
-    """p <- p - lr dL/dp: gradient descent.    Source: NNDL 4.2; Cauchy 1847."""
+    """p <- p - lr g: gradient descent.
+
+    p a param, g = dL/dp. Source: NNDL 4.2; Cauchy 1847.
+    """
 
     @without_graph
     def step(self) -> None:
-        for param, grad in self.pairs():
-            param.add_(grad, alpha=-self.lr)
+        for p, g, _ in self.walk():
+            p.add_(g, alpha=-self.lr)
 
 
-def _broadcasts(grad: torch.Tensor, param: torch.Tensor) -> bool:
-    """Whether `grad` can be added to `param` in place, as the book's [O] to a bias [1, O]."""
-    try:
-        return torch.broadcast_shapes(grad.shape, param.shape) == param.shape
-    except RuntimeError:
-        return False
+class Momentum(Optimizer):
+    """v <- rho v + g,  p <- p - lr v;  with nesterov p <- p - lr (g + rho v).
+
+    p a param, g = dL/dp, v its velocity, 0 at the start; 0 <= rho < 1, else a ValueError.
+    Source: Polyak 1964; nesterov: Sutskever, Martens, Dahl, Hinton 2013; both as torch.optim.SGD.
+    """
+
+    def __init__(
+        self,
+        init_lr: float,
+        model: Any,
+        rho: float = 0.9,
+        nesterov: bool = False,
+        **options: Unpack[Options],
+    ) -> None:
+        super().__init__(init_lr, model, **options)
+        self.rho = check_fraction("Momentum: rho", rho)
+        self.nesterov = check_flag("Momentum: nesterov", nesterov)
+
+    def remember(self, param: Tensor) -> Memory:
+        return {"velocity": torch.zeros_like(param)}
+
+    @without_graph
+    def step(self) -> None:
+        for p, g, memory in self.walk():
+            v = memory["velocity"].mul_(self.rho).add_(g)
+            p.add_(g.add(v, alpha=self.rho) if self.nesterov else v, alpha=-self.lr)
+
+
+class Adagrad(Optimizer):
+    """s <- s + g^2,  p <- p - lr g / (sqrt(s) + epsilon).
+
+    p a param, g = dL/dp, s the sum of its squares, 0 at the start; epsilon > 0, else a ValueError.
+    Source: Duchi, Hazan, Singer 2011; as torch.optim.Adagrad.
+    """
+
+    def __init__(
+        self, init_lr: float, model: Any, epsilon: float = 1e-10, **options: Unpack[Options]
+    ) -> None:
+        super().__init__(init_lr, model, **options)
+        self.epsilon = check_positive("Adagrad: epsilon", epsilon)
+
+    def remember(self, param: Tensor) -> Memory:
+        return {"sum_of_squares": torch.zeros_like(param)}
+
+    @without_graph
+    def step(self) -> None:
+        for p, g, memory in self.walk():
+            s = memory["sum_of_squares"].addcmul_(g, g)
+            p.addcdiv_(g, s.sqrt().add_(self.epsilon), value=-self.lr)
+
+
+class RMSprop(Optimizer):
+    """s <- beta s + (1 - beta) g^2,  p <- p - lr g / (sqrt(s) + epsilon).
+
+    p a param, g = dL/dp, s the running mean of its squares, 0 at the start; 0 <= beta < 1 and
+    epsilon > 0, else a ValueError.
+    Source: Tieleman, Hinton 2012, lecture 6.5; as torch.optim.RMSprop.
+    """
+
+    def __init__(
+        self,
+        init_lr: float,
+        model: Any,
+        beta: float = 0.99,
+        epsilon: float = 1e-8,
+        **options: Unpack[Options],
+    ) -> None:
+        super().__init__(init_lr, model, **options)
+        self.beta = check_fraction("RMSprop: beta", beta)
+        self.epsilon = check_positive("RMSprop: epsilon", epsilon)
+
+    def remember(self, param: Tensor) -> Memory:
+        return {"mean_of_squares": torch.zeros_like(param)}
+
+    @without_graph
+    def step(self) -> None:
+        for p, g, memory in self.walk():
+            s = memory["mean_of_squares"].mul_(self.beta).addcmul_(g, g, value=1 - self.beta)
+            p.addcdiv_(g, s.sqrt().add_(self.epsilon), value=-self.lr)
+
+
+class Adam(Optimizer):
+    """p <- p - lr m^ / (sqrt(s^) + epsilon),  m^ = m / (1 - beta1^t),  s^ = s / (1 - beta2^t).
+
+    m <- beta1 m + (1 - beta1) g and s <- beta2 s + (1 - beta2) g^2 are running means of g = dL/dp
+    and of its squares, 0 at the start; t counts the steps of the param p. Dividing by 1 - beta^t
+    makes up for the start at 0. 0 <= beta1, beta2 < 1 and epsilon > 0, else a ValueError.
+    Source: Kingma, Ba 2015, algorithm 1; as torch.optim.Adam.
+    """
+
+    def __init__(
+        self,
+        init_lr: float,
+        model: Any,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        epsilon: float = 1e-8,
+        **options: Unpack[Options],
+    ) -> None:
+        super().__init__(init_lr, model, **options)
+        self.beta1 = check_fraction("Adam: beta1", beta1)
+        self.beta2 = check_fraction("Adam: beta2", beta2)
+        self.epsilon = check_positive("Adam: epsilon", epsilon)
+
+    def remember(self, param: Tensor) -> Memory:
+        return {"mean": torch.zeros_like(param), "mean_of_squares": torch.zeros_like(param), "t": 0}
+
+    @without_graph
+    def step(self) -> None:
+        for p, g, memory in self.walk():
+            t = memory["t"] = memory["t"] + 1
+            m = memory["mean"].mul_(self.beta1).add_(g, alpha=1 - self.beta1)
+            s = memory["mean_of_squares"].mul_(self.beta2).addcmul_(g, g, value=1 - self.beta2)
+            unbiased = s.div(1 - self.beta2**t)
+            rate = self.lr / (1 - self.beta1**t)
+            p.addcdiv_(m, unbiased.sqrt_().add_(self.epsilon), value=-rate)

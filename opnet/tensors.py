@@ -1,6 +1,7 @@
 """What users have, as tensors: on which device, from which type, and how an error names one."""
 
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -55,6 +56,18 @@ def same_tensor(a: object, b: object) -> bool:
 def described(tensor: Tensor) -> str:
     """`float32 [640, 5]`, for error messages."""
     return f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"
+
+
+def misfits(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], who: str) -> list[str]:
+    """All that keeps `found` from being copied into what `who` wanted: names, dtypes, shapes."""
+    if found.keys() != wanted.keys():
+        return [f"holds {sorted(found)}, {who} wants {sorted(wanted)}"]
+    kinds = ((key, _kind(found[key]), _kind(wanted[key])) for key in wanted)
+    return [f"{key} is {came}, {who} wants {want}" for key, came, want in kinds if came != want]
+
+
+def _kind(value: object) -> str:
+    return described(value) if isinstance(value, Tensor) else f"a {type(value).__name__}"
 
 
 def as_matrix(x: Tensor) -> Tensor:

@@ -24,7 +24,11 @@ def every_op(model: Any) -> Iterator[Any]:
 
 def leaf_ops(model: Any) -> Iterator[Any]:
     """The ops that hold no other, in order: those with a rule of their own."""
-    return (op for op in every_op(model) if not hasattr(op, "layers"))
+    if not hasattr(model, "layers"):
+        yield model
+        return
+    for layer in model.layers:
+        yield from leaf_ops(layer)
 
 
 def dict_of(op: Any, kind: str) -> dict[str, Tensor]:

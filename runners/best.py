@@ -15,34 +15,47 @@ from opnet.walk import state
 KEEP = ("best_score", "best_loss", "last")
 SECONDS_BETWEEN_WRITES = 1.0
 
-Weights = list[Tensor]
+
+class Snapshot(NamedTuple):
+    """Copies of the weights, and of what the optimizer kept when they were these."""
+
+    weights: list[Tensor]
+    memory: checkpoint.Memory
+
+    def tensors(self) -> list[Tensor]:
+        return [*self.weights, *self.memory.values()]
 
 
 class Kept(NamedTuple):
-    """Weights with their dev score and loss; `epoch` is None for those before the run."""
+    """A snapshot with its dev score and loss; `epoch` is None for that before the run."""
 
     epoch: int | None
     score: float
     loss: float
-    weights: Weights
+    snapshot: Snapshot
 
 
 class Best:
     """Keeps the weights with the highest dev score, with the lowest dev loss, or the last ones.
 
     Equal dev scores are decided by the lower dev loss. Until an epoch is offered the weights are
-    those that the model came with.
+    those that the model came with. What the optimizer keeps stays with the weights it belongs to.
     """
 
-    def __init__(self, model: Any, keep: str, save_dir: str | Path | None) -> None:
-        self.model, self.keep = model, keep
+    def __init__(self, model: Any, optimizer: Any, keep: str, save_dir: str | Path | None) -> None:
+        self.model, self.optimizer, self.keep = model, optimizer, keep
         self.directory = None if save_dir is None else checkpoint.prepare(save_dir, model)
-        self.kept = self._finite = Kept(None, -math.inf, math.inf, snapshot(model))
+        self.kept = self._finite = Kept(None, -math.inf, math.inf, self.snapshot())
         self._on_disk, self._written_at = self.kept, -math.inf
 
-    def offer(self, epoch: int | None, score: float, loss: float, weights: Weights) -> None:
+    def snapshot(self) -> Snapshot:
+        memory = checkpoint.memory_of(self.optimizer).items()
+        weights = [tensor.detach().clone() for tensor in state(self.model)]
+        return Snapshot(weights, {name: tensor.clone() for name, tensor in memory})
+
+    def offer(self, epoch: int | None, score: float, loss: float, snapshot: Snapshot) -> None:
         if self._is_better(score, loss):
-            self.kept = Kept(epoch, score, loss, weights)
+            self.kept = Kept(epoch, score, loss, snapshot)
 
     def _is_better(self, score: float, loss: float) -> bool:
         if self.keep == "best_score":
@@ -51,30 +64,33 @@ class Best:
 
     def check_finite(self) -> None:
         """NonFiniteError, and back to the weights of the last check, when some are not finite."""
-        if not all(w.isfinite().all() for w in self.kept.weights):
-            bad, self.kept = self.kept, self._finite
-            raise NonFiniteError(f"train: weights of epoch {bad.epoch} are nan or infinite")
-        self._finite = self.kept
+        bad = self.kept
+        if all(tensor.isfinite().all() for tensor in bad.snapshot.tensors()):
+            self._finite = bad
+            return
+        self.kept = self._finite
+        weights_are = all(weight.isfinite().all() for weight in bad.snapshot.weights)
+        what = "what the optimizer keeps" if weights_are else "weights"
+        raise NonFiniteError(f"train: {what} of epoch {bad.epoch} are nan or infinite")
 
     def restore(self) -> None:
-        restore(self.model, self.kept.weights)
+        set_weights(self.model, self.kept.snapshot)
+        if self.kept.snapshot.memory:
+            self.optimizer.load_state(self.kept.snapshot.memory)
 
     def write(self, *, at_once: bool = False) -> None:
         """Put what is not on disk yet there; not more often than once a second unless `at_once`."""
         now = time.monotonic()
         due = at_once or now - self._written_at >= SECONDS_BETWEEN_WRITES
         if self.directory and due and self.kept is not self._on_disk:
-            weights = iter(self.kept.weights)
+            weights, memory = iter(self.kept.snapshot.weights), self.kept.snapshot.memory
             layers = checkpoint.layers_of(self.model).items()
-            checkpoint.save(self.directory, {n: {k: next(weights) for k in ts} for n, ts in layers})
+            kept = {name: {key: next(weights) for key in tensors} for name, tensors in layers}
+            checkpoint.save(self.directory, kept, memory)
             self._on_disk, self._written_at = self.kept, now
 
 
-def snapshot(model: Any) -> Weights:
-    return [tensor.detach().clone() for tensor in state(model)]
-
-
-def restore(model: Any, weights: Weights) -> None:
+def set_weights(model: Any, snapshot: Snapshot) -> None:
     with torch.no_grad():
-        for tensor, kept in zip(state(model), weights, strict=True):
+        for tensor, kept in zip(state(model), snapshot.weights, strict=True):
             tensor.copy_(kept)

@@ -2,18 +2,19 @@
 
 import math
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from opnet.data import Rows
-from opnet.errors import NonFiniteError
+from opnet.data import Batch, Rows
+from opnet.errors import NonFiniteError, check_rate
 from opnet.step import evaluation, first_non_finite, training_step
 from opnet.walk import every_part, set_training
 
-from .best import Best, Weights, restore, snapshot
+from .best import Best, Snapshot, set_weights
 from .log import SECONDS_BETWEEN_UPDATES, Log
 
 MOST_EPOCHS_UNREAD = 100
@@ -23,18 +24,18 @@ HOOKS = ("on_train_begin", "on_epoch_end", "on_train_end")
 
 
 class Epoch(NamedTuple):
-    """What an epoch leaves: the four NUMBERS, not read back, and the weights after its update."""
+    """What an epoch leaves: the four NUMBERS, not read back, and a snapshot after its updates."""
 
     train_loss: Any
     dev_loss: Any
     train_score: Any
     dev_score: Any
     lr: float | None
-    weights: Weights
+    snapshot: Snapshot
 
 
 class Run:
-    """The epochs of one `RunnerV2_1.train`.
+    """The epochs of one `RunnerV2_1.train`, of a step on each of `batches()` or on all rows.
 
     Nothing is read back from the device while epochs run: their losses, scores and weights wait in
     `unread` until there are `most_unread` of them or a tenth of a second has passed.
@@ -48,42 +49,70 @@ class Run:
         best: Best,
         log: Log,
         callbacks: list[Any],
+        schedule: Callable[[int], float] | None = None,
+        batches: Callable[[], Iterator[Batch]] | None = None,
     ) -> None:
         self.runner, self.train_set, self.dev_set = runner, train_set, dev_set
         self.best, self.log, self.callbacks = best, log, callbacks
+        self.schedule, self.batches = schedule, batches
+        self.observe = getattr(schedule, "observe", None)  # how a schedule asks for the dev loss
         self.parts = every_part(runner.model)
         self.epochs_before = len(runner.train_loss)
         self.unread: list[Epoch] = []
         self.epochs_read, self.read_at = 0, time.monotonic()
-        self.last_weights = best.kept.weights
-        elements = sum(w.numel() for w in best.kept.weights)
-        every_epoch = any(hasattr(callback, "on_epoch_end") for callback in callbacks)
-        limit = 1 if every_epoch else min(log.log_epochs or MOST_EPOCHS_UNREAD, MOST_EPOCHS_UNREAD)
+        self.last = best.kept.snapshot
+        elements = sum(tensor.numel() for tensor in self.last.tensors())
+        watched = self.observe or any(hasattr(callback, "on_epoch_end") for callback in callbacks)
+        limit = 1 if watched else min(log.log_epochs or MOST_EPOCHS_UNREAD, MOST_EPOCHS_UNREAD)
         self.most_unread = max(1, min(limit, MOST_WEIGHTS_UNREAD // max(elements, 1)))
 
     def epochs(self) -> None:
         for epoch in range(self.log.num_epochs):
             if self.runner.stop:
                 break
+            if self.schedule:
+                self.runner.optimizer.lr = rate_of(self.schedule, epoch)
             self.unread.append(self._epoch())
             late = time.monotonic() - self.read_at >= SECONDS_BETWEEN_UPDATES
             if late or len(self.unread) >= self.most_unread:
                 self.read()
+            if self.observe:
+                self.observe(self.runner.dev_loss[-1])
             self.call("on_epoch_end", epoch)
         self.read()
 
     @torch.no_grad()
     def _epoch(self) -> Epoch:
-        model, loss_fn, metric = self.runner.model, self.runner.loss_fn, self.runner.metric
-        (X, y), (X_dev, y_dev) = self.train_set, self.dev_set
+        runner, metric = self.runner, self.runner.metric
+        (_, y), (X_dev, y_dev) = self.train_set, self.dev_set
         set_training(self.parts, True)
-        predicts, train_loss = training_step(model, loss_fn, self.runner.optimizer, X, y)
+        predicts, train_loss = self._steps()
         train_score = metric(predicts, y)
         set_training(self.parts, False)
-        predicts, dev_loss = evaluation(model, loss_fn, X_dev, y_dev)
+        predicts, dev_loss = evaluation(runner.model, runner.loss_fn, X_dev, y_dev)
         dev_score = metric(predicts, y_dev)
-        lr = getattr(self.runner.optimizer, "lr", getattr(self.runner.optimizer, "init_lr", None))
-        return Epoch(train_loss, dev_loss, train_score, dev_score, lr, snapshot(model))
+        lr = getattr(runner.optimizer, "lr", getattr(runner.optimizer, "init_lr", None))
+        return Epoch(train_loss, dev_loss, train_score, dev_score, lr, self.best.snapshot())
+
+    def _steps(self) -> tuple[Any, Any]:
+        """The steps of one epoch: the train set's predictions and loss, each before its update.
+
+        The loss is the mean over the rows: that of a batch weighs as many as it has.
+        """
+        runner, (X, y) = self.runner, self.train_set
+        step = partial(training_step, runner.model, runner.loss_fn, runner.optimizer)
+        if self.batches is None:
+            return step(X, y)
+        count, axis = X.shape[-2], X.ndim - 2
+        predicts: Any = None
+        loss: Any = 0.0
+        for X_batch, y_batch, rows in self.batches():
+            outputs, batch_loss = step(X_batch, y_batch)
+            if predicts is None:
+                predicts = _of_as_many_rows(outputs, axis, count)
+            predicts.index_copy_(axis, rows, outputs)
+            loss = loss + batch_loss * (len(rows) / count)
+        return predicts, loss
 
     def read(self) -> None:
         """Read what waits into histories, best weights, log and files. NonFiniteError if bad."""
@@ -125,9 +154,9 @@ class Run:
         runner.dev_loss.append(dev_loss)
         runner.train_scores.append(train_score)
         runner.dev_scores.append(dev_score)
-        self.best.offer(self.epochs_read, dev_score, dev_loss, epoch.weights)
+        self.best.offer(self.epochs_read, dev_score, dev_loss, epoch.snapshot)
         self.log.epoch(self.epochs_read, train_loss, dev_score)
-        self.last_weights = epoch.weights
+        self.last = epoch.snapshot
         self.epochs_read += 1
 
     def _diagnosis(self, epoch: Epoch, numbers: tuple[float, ...]) -> str:
@@ -135,13 +164,19 @@ class Run:
         bad = [not math.isfinite(number) for number in numbers].index(True)
         name, number = NUMBERS[bad], numbers[bad]
         on_train = name.startswith("train")
-        restore(self.runner.model, self.last_weights if on_train else epoch.weights)
-        op = first_non_finite(self.runner.model, (self.train_set if on_train else self.dev_set)[0])
+        X, _ = self.train_set if on_train else self.dev_set
+        op = self._culprit(self.last if on_train else epoch.snapshot, X)
+        if on_train and self.batches and not op:  # the weights went bad between two of its batches
+            op = self._culprit(epoch.snapshot, X)
         cause = f"first at the output of {op!r}" if op else "the output of every op is finite"
         epoch_kept = self.best.kept.epoch
         kept = "the start" if epoch_kept is None else f"epoch {epoch_kept}"
         what = f"{name} of epoch {self.epochs_read} is {number} at learning rate {epoch.lr}"
         return f"train: {what}; {cause}; the weights of {kept} are kept"
+
+    def _culprit(self, snapshot: Snapshot, X: Tensor) -> str | None:
+        set_weights(self.runner.model, snapshot)
+        return first_non_finite(self.runner.model, X)
 
     def call(self, hook: str, *arguments: Any) -> None:
         for callback in self.callbacks:
@@ -157,6 +192,18 @@ def checked_callbacks(callbacks: Iterable[Any]) -> list[Any]:
             who = f"train: callback {position} ({type(callback).__name__})"
             raise TypeError(f"{who} has none of {', '.join(HOOKS)}")
     return checked
+
+
+def rate_of(schedule: Callable[[int], float], epoch: int) -> float:
+    """The rate of an epoch. ValueError or TypeError unless it is finite and at least 0."""
+    return check_rate(f"train: schedule({epoch})", schedule(epoch))
+
+
+def _of_as_many_rows(outputs: Tensor, axis: int, count: int) -> Tensor:
+    """An empty tensor like the outputs of a batch, for `count` rows."""
+    shape = list(outputs.shape)
+    shape[axis] = count
+    return outputs.new_empty(shape)
 
 
 def _read_back(column: tuple[Any, ...]) -> list[float]:

@@ -1,6 +1,7 @@
 """RunnerV2_1: trains, evaluates, predicts, and keeps the best weights, in memory and on disk."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import torch
 from torch import Tensor
 
 from opnet import checkpoint
-from opnet.data import Rows, as_features, as_rows
+from opnet.data import Batch, Rows, as_features, as_rows, fresh_generator, mini_batches
 from opnet.errors import check_count
 from opnet.losses import Loss
 from opnet.step import predictions
@@ -16,17 +17,17 @@ from opnet.walk import check_places, named_ops, state, untouched
 
 from .best import KEEP, Best
 from .log import Log
-from .run import Run, checked_callbacks
+from .run import Run, checked_callbacks, rate_of
 
 
 class RunnerV2_1:
-    """Full-batch training with an evaluation on the dev set after every step.
+    """Training on all rows or on mini-batches, with an evaluation on the dev set every epoch.
 
     `model`, `optimizer`, `metric(predicts, labels)` and `loss_fn(predicts, labels)` may be opnet's
     or a learner's own. `train_scores`, `train_loss`, `dev_scores`, `dev_loss` are lists of floats,
-    one a finished epoch: the train numbers are of the weights before its update, the dev numbers of
-    those after it. `kept_epoch` is the place in these lists of the weights that were kept; log
-    lines and callbacks count each `train` from 0. Data sets are pairs [X, y] of tensors, NumPy
+    one a finished epoch: the train numbers are of the weights before each update, the dev numbers
+    of those after the last. `kept_epoch` is the place in these lists of the weights that were kept;
+    log lines and callbacks count each `train` from 0. Data sets are pairs [X, y] of tensors, NumPy
     arrays or lists.
     Source: NNDL 4.2, RunnerV2_1.
     """
@@ -56,15 +57,23 @@ class RunnerV2_1:
         save_dir: str | Path | None = None,
         keep: str = "best_score",
         callbacks: Iterable[Any] = (),
+        schedule: Callable[[int], float] | None = None,
+        batch_size: int | None = None,
+        generator: torch.Generator | None = None,
     ) -> None:
         """Train for `num_epochs` from the weights in memory; put the kept ones there and on disk.
 
+        An epoch is one step on all rows, or with a `batch_size` one on each batch of so many rows,
+        in an order that `generator` draws anew each epoch (None: seeded from fresh entropy, which
+        is logged); its train loss and score are over all rows. `schedule(epoch)`, epochs counted
+        from 0, is the learning rate; one with `observe(dev_loss)` is told the loss of each epoch.
         `keep` is "best_score" (dev score; ties go to the lower dev loss), "best_loss" (dev loss) or
-        "last". The kept weights are also put back on Ctrl-C, on errors and when a callback sets
-        `runner.stop`. A callback has some of `on_train_begin(runner)`, `on_epoch_end(runner,
-        epoch)`, `on_train_end(runner)`. `log_epochs=0` prints nothing. ValueError or TypeError
-        before the first epoch for arguments and data that do not fit, CheckpointError for a
-        `save_dir` that cannot be used; NonFiniteError when a loss or a score is nan or infinite.
+        "last". The kept weights, and what the optimizer held with them, are also put back on
+        Ctrl-C, on errors and when a callback sets `runner.stop`. A callback has some of
+        `on_train_begin(runner)`, `on_epoch_end(runner, epoch)`, `on_train_end(runner)`.
+        `log_epochs=0` prints nothing. ValueError or TypeError before the first epoch for arguments
+        and data that do not fit, and for a rate that is not finite or below 0; CheckpointError for
+        a `save_dir` that cannot be used; NonFiniteError when a loss or a score is nan or infinite.
         """
         num_epochs = check_count("train: num_epochs", num_epochs, lowest=0)
         log_epochs = check_count("train: log_epochs", log_epochs, lowest=0)
@@ -75,6 +84,11 @@ class RunnerV2_1:
         if getattr(self.loss_fn, "model", self.model) is None:
             raise ValueError(f"train: loss_fn has no model, wanted {self.loss_fn}(model)")
         hooks = checked_callbacks(callbacks)
+        self._check_schedule(schedule)
+        if not isinstance(generator, torch.Generator | None):
+            raise TypeError(f"train: generator is {generator!r}, wanted a torch.Generator")
+        if batch_size is not None:
+            batch_size = check_count("train: batch_size", batch_size)
         train_rows = self._rehearsed("train_set", train_set)
         dev_rows = self._rehearsed("dev_set", dev_set)
         if num_epochs == 0:
@@ -83,10 +97,11 @@ class RunnerV2_1:
         for callback in hooks:
             if hasattr(callback, "on_train_begin"):
                 callback.on_train_begin(self)
-        best, log = Best(self.model, keep, save_dir), Log(num_epochs, log_epochs)
+        best = Best(self.model, self.optimizer, keep, save_dir)
         if self.train_loss:  # a run after a run keeps the weights that it started from, if better
-            best.offer(None, *self._judge(*dev_rows)[:2], best.kept.weights)
-        run = Run(self, train_rows, dev_rows, best, log, hooks)
+            best.offer(None, *self._judge(*dev_rows)[:2], best.kept.snapshot)
+        log, batches = Log(num_epochs, log_epochs), _batches(train_rows, batch_size, generator)
+        run = Run(self, train_rows, dev_rows, best, log, hooks, schedule, batches)
         try:
             run.epochs()
         except BaseException as error:
@@ -110,17 +125,35 @@ class RunnerV2_1:
             return predictions(self.model, X)
 
     def save_model(self, save_dir: str | Path) -> None:
-        """Write <layer>.pdparams of each layer with weights. CheckpointError, NonFiniteError."""
-        checkpoint.save(checkpoint.prepare(save_dir, self.model), checkpoint.layers_of(self.model))
+        """Write <layer>.pdparams of each layer with weights. CheckpointError, NonFiniteError.
+
+        What the optimizer keeps between steps, if anything, goes into optimizer.pdopt.
+        """
+        directory = checkpoint.prepare(save_dir, self.model)
+        memory = checkpoint.memory_of(self.optimizer)
+        checkpoint.save(directory, checkpoint.layers_of(self.model), memory)
 
     def load_model(self, model_dir: str | Path) -> None:
-        """Read <layer>.pdparams of each layer with weights: all, or none and a CheckpointError."""
-        checkpoint.load(model_dir, self.model)
+        """Read <layer>.pdparams of each layer with weights: all, or none and a CheckpointError.
+
+        The optimizer goes on from optimizer.pdopt; without one of its kind it starts anew.
+        """
+        checkpoint.load(model_dir, self.model, self.optimizer)
         self.kept_epoch = None
 
     def _like(self) -> Tensor:
         """A tensor of the dtype and on the device that the model works in."""
         return next(iter(state(self.model)), torch.empty(0))
+
+    def _check_schedule(self, schedule: Any) -> None:
+        if schedule is None:
+            return
+        if not callable(schedule):
+            raise TypeError(f"train: schedule is {schedule!r}, wanted a callable: epoch -> rate")
+        if not hasattr(self.optimizer, "lr"):
+            who = type(self.optimizer).__name__
+            raise TypeError(f"train: {who} has no lr, which a schedule would set")
+        rate_of(schedule, 0)  # refuses a bad one before anything has changed
 
     def _judge(self, X: Tensor, y: Tensor) -> tuple[float, float, Tensor]:
         """Score, loss, and the labels as the loss takes them, through all the doors."""
@@ -139,6 +172,16 @@ class RunnerV2_1:
             kind = TypeError if isinstance(error, TypeError) else ValueError
             raise kind(f"{who}: {error}") from error
         return [X, labels]
+
+
+def _batches(
+    train_rows: Rows, batch_size: int | None, generator: torch.Generator | None
+) -> Callable[[], Iterator[Batch]] | None:
+    """What gives the batches of an epoch; None where one holds all rows."""
+    X, y = train_rows
+    if batch_size is None or batch_size >= X.shape[-2]:
+        return None
+    return partial(mini_batches, X, y, batch_size, generator or fresh_generator("train"))
 
 
 def _number(who: str, value: Any) -> float:

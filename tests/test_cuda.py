@@ -4,18 +4,29 @@ import pytest
 import torch
 from witness import close
 
-from opnet import BatchGD, BinaryCrossEntropyLoss, Model_MLP_L2, accuracy, load, plots
+from opnet import (
+    Adagrad,
+    Adam,
+    BatchGD,
+    BinaryCrossEntropyLoss,
+    Model_MLP_L2,
+    Momentum,
+    RMSprop,
+    accuracy,
+    load,
+    plots,
+)
 from opnet.walk import dict_of, every_op, state
 from runners import RunnerV2_1
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
 
-def runner_on(device, dtype=torch.float64):
+def runner_on(device, dtype=torch.float64, rule=BatchGD, lr=1.0, **options):
     model = Model_MLP_L2(
         2, 5, 1, generator=torch.Generator().manual_seed(0), device=device, dtype=dtype
     )
-    return RunnerV2_1(model, BatchGD(1.0, model), accuracy, BinaryCrossEntropyLoss(model))
+    return RunnerV2_1(model, rule(lr, model, **options), accuracy, BinaryCrossEntropyLoss(model))
 
 
 def test_the_trajectory_is_that_of_the_cpu(moons, tmp_path):
@@ -62,3 +73,31 @@ def test_rows_on_the_cpu_are_refused_by_name(moons):
 def test_a_boundary_is_drawn(moons):
     runner = runner_on("cuda", torch.float32)
     plots.decision_boundary(runner.predict, {"train": [part.cuda() for part in moons[0]]})
+
+
+@pytest.mark.parametrize("rule", [Momentum, Adagrad, RMSprop, Adam])
+def test_every_optimizer_walks_as_on_the_cpu_and_its_memory_moves_between_them(
+    rule, moons, tmp_path
+):
+    runners = []
+    for device in ("cpu", "cuda"):
+        runner = runner_on(device, rule=rule, lr=0.05, clip_norm=0.5, weight_decay=0.01)
+        rows = [[X.double().to(device), y.to(device)] for X, y in moons[:2]]
+        generator = torch.Generator().manual_seed(0)
+        runner.train(
+            *rows,
+            num_epochs=20,
+            log_epochs=0,
+            keep="last",
+            batch_size=16,
+            generator=generator,
+            save_dir=tmp_path / device,
+        )
+        runners.append(runner)
+    on_cpu, on_cuda = runners
+    close(*(torch.tensor(runner.train_loss + runner.dev_loss) for runner in runners), 1e-9)
+    memory = on_cuda.optimizer.state_dict()
+    assert {t.device.type for name, t in memory.items() if not name.endswith(".t")} == {"cuda"}
+    on_cuda.load_model(tmp_path / "cpu")
+    for name, tensor in on_cpu.optimizer.state_dict().items():
+        assert torch.equal(on_cuda.optimizer.state_dict()[name].cpu(), tensor)

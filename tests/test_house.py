@@ -19,7 +19,7 @@ LEVELS = [
     {"errors", "tensors", "numerics", "walk"},
     {"op"},
     {"linear", "activations", "softmax", "dropout", "normalisation"},
-    {"optimizers", "data", "metrics", "step", "checkpoint", "plots"},
+    {"optimizer", "optimizers", "schedules", "data", "metrics", "step", "checkpoint", "plots"},
     {"losses", "cross_entropy"},
     {"models"},
     {"gradcheck", "bridge", "trace", "tracking"},

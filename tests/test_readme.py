@@ -11,7 +11,7 @@ README = (ROOT / "README.md").read_text()
 
 def test_every_python_block_runs_as_written(tmp_path):
     blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    assert len(blocks) == 3
+    assert len(blocks) == 4
     for block in blocks:
         done = subprocess.run(
             [sys.executable, "-W", "error", "-c", block],

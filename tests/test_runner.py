@@ -68,9 +68,9 @@ def test_the_kept_weights_end_in_memory_and_on_disk(job, moons, keep, tmp_path):
 
 
 def test_ties_in_the_score_go_to_the_lower_loss_and_the_first_epoch_counts(job):
-    best = Best(job().model, "best_score", None)
+    best = Best(job().model, None, "best_score", None)
     for epoch, (score, loss) in enumerate([(0.0, 5.0), (0.0, 4.0), (0.0, 6.0), (0.0, 4.0)]):
-        best.offer(epoch, score, loss, [])
+        best.offer(epoch, score, loss, best.snapshot())
     assert best.kept.epoch == 1
 
 

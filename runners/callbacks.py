@@ -1,0 +1,34 @@
+"""What stands between epochs: objects to pass as `train(callbacks=[...])`."""
+
+import math
+from typing import Any
+
+from opnet.errors import check_count, check_rate
+
+
+class EarlyStopping:
+    """Stop when for `patience` epochs no dev loss was below best - min_delta.
+
+    best is the lowest dev loss that was, inf at the start of each `train`. `stopped_epoch` is the
+    epoch, counted as `train` counts, after which the run was stopped, None while it was not. Which
+    weights stay is the choice of `train(keep=...)`; "best_loss" fits.
+    ValueError or TypeError for a patience below 1, a min_delta that is not finite or below 0.
+    Source: Prechelt 1998, as a patience: Goodfellow, Bengio, Courville 2016, algorithm 7.1.
+    """
+
+    def __init__(self, patience: int, min_delta: float = 0.0) -> None:
+        self.patience = check_count("EarlyStopping: patience", patience)
+        self.min_delta = check_rate("EarlyStopping: min_delta", min_delta)
+        self.stopped_epoch: int | None = None
+
+    def on_train_begin(self, runner: Any) -> None:
+        self.best, self.waited, self.stopped_epoch = math.inf, 0, None
+
+    def on_epoch_end(self, runner: Any, epoch: int) -> None:
+        loss = runner.dev_loss[-1]
+        if loss < self.best - self.min_delta:
+            self.best, self.waited = loss, 0
+            return
+        self.waited += 1
+        if self.waited >= self.patience:
+            self.stopped_epoch, runner.stop = epoch, True

@@ -23,6 +23,7 @@ from experiments.sources import Source
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+YLABELS = ("test accuracy", "test cross-entropy")
 SEEDS, ROWS, EPOCHS = 20, 1000, int(BOOK["epochs"])
 MEASURED = {  # mean test score and loss over 20 seeds
     "book": ("0.7935", "0.489"),
@@ -106,12 +107,12 @@ def drawn(kept: dict[str, list[Kept]]) -> "Figure":
     from opnet import plots
 
     figure, panels = plots.figure(1, 2, width=9.6, height=4.2)
-    for axes, what in zip(panels, ("score", "loss"), strict=True):
+    for axes, what, ylabel in zip(panels, ("score", "loss"), YLABELS, strict=True):
         numbers = [[getattr(k, what) for k in chosen] for chosen in kept.values()]
         axes.plot(list(kept), numbers, color="0.72", linestyle="-", linewidth=0.8)
         means = list(map(fmean, numbers))
         axes.plot(list(kept), means, marker="o", label=f"mean of {len(numbers[0])} seeds, in grey")
-        axes.set(xlabel="weights kept", ylabel=f"test {what}")
+        axes.set(xlabel="weights kept", ylabel=ylabel)
         axes.legend()
     return figure
 

@@ -17,7 +17,7 @@ from typing import Any
 from experiments import cli, flags
 from experiments.rows import Row, table
 
-NO_SCRIPTS = ("__init__", "__main__", "cli", "flags", "rows", "sources")
+NO_SCRIPTS = ("__init__", "__main__", "cli", "flags", "rows", "sources", "surfaces", "descent")
 NEED_ARGUMENTS = ("boundary",)
 NO_SOURCES = ("gradient_check",)
 

@@ -22,10 +22,10 @@ SEEDS, NOISE, HIDDEN, LR, EPOCHS = 10, 0.4, 50, 1.0, 500
 FEW, MORE, DEV, TEST = 40, 640, 160, 1000  # rows
 DECAY, PATIENCE = 0.002, 30
 CASES: dict[str, dict[str, Any]] = {
-    f"{FEW} rows": {"rows": FEW},
-    f"{FEW} rows, L2": {"rows": FEW, "decay": DECAY},
-    f"{FEW} rows, early stopping": {"rows": FEW, "patience": PATIENCE},
-    f"{MORE} rows": {"rows": MORE},
+    f"{FEW} rows": {"count": FEW},
+    f"{FEW} rows, L2": {"count": FEW, "decay": DECAY},
+    f"{FEW} rows, early stopping": {"count": FEW, "patience": PATIENCE},
+    f"{MORE} rows": {"count": MORE},
 }
 
 
@@ -54,7 +54,7 @@ def main(settings: argparse.Namespace) -> Outcome:
     return Outcome(rows=rows(runs), figures=figures)
 
 
-def trained(seed: int, device: str, *, rows: int, decay: float = 0.0, patience: int = 0) -> Run:
+def trained(seed: int, device: str, *, count: int, decay: float = 0.0, patience: int = 0) -> Run:
     import torch
 
     from opnet import BinaryCrossEntropyLoss, Model_MLP_L2, Momentum, accuracy, make_moons, split
@@ -62,7 +62,7 @@ def trained(seed: int, device: str, *, rows: int, decay: float = 0.0, patience: 
 
     X, y = (t.to(device) for t in make_moons(MORE + DEV + TEST, noise=NOISE, seed=seed))
     (X_train, y_train), dev, test = split(X, y, (MORE, DEV, TEST), seed=seed)
-    train = [X_train[:rows], y_train[:rows]]
+    train = [X_train[:count], y_train[:count]]
     generator = torch.Generator().manual_seed(seed)
     model = Model_MLP_L2(2, HIDDEN, 1, generator=generator, device=device)
     optimizer = Momentum(LR, model, weight_decay=decay)
@@ -81,9 +81,10 @@ def rows(runs: dict[str, list[Run]]) -> list[Row]:
     for train, dev, *_ in runs[plain]:
         lowest = dev.index(min(dev))
         parted.append((train[lowest], train[-1], dev[lowest], dev[-1]))
-    a, b, c, d = map(median, zip(*parted, strict=True))
-    said, why = f"train {a:.3f} to {b:.3f}, dev {c:.3f} to {d:.3f}", "from the lowest dev loss on"
-    found = [source.states(plain, "train and dev loss part", said, b < a and c < d, why)]
+    train_at, train_end, dev_at, dev_end = map(median, zip(*parted, strict=True))
+    said = f"train {train_at:.3f} to {train_end:.3f}, dev {dev_at:.3f} to {dev_end:.3f}"
+    holds, why = train_at > train_end and dev_at < dev_end, "medians, from the lowest dev loss on"
+    found = [source.states(plain, "train and dev loss part", said, holds, why)]
     for name in remedies:
         pairs = [(x.test_loss, y.test_loss) for x, y in zip(runs[plain], runs[name], strict=True)]
         before, after = map(median, zip(*pairs, strict=True))

@@ -194,4 +194,16 @@ def test_help_and_the_list_of_experiments(tmp_path):
         [sys.executable, "-m", "experiments"], capture_output=True, text=True, check=True
     )
     listed = [line.split()[2] for line in done.stdout.splitlines()]
-    assert listed == [f"experiments.{name}" for name in ("boundary", "gradient_check", "moons")]
+    assert listed == [
+        f"experiments.{name}"
+        for name in (
+            "batches",
+            "boundary",
+            "gradient_check",
+            "learning_rates",
+            "moons",
+            "optimizers",
+            "overfitting",
+            "selection",
+        )
+    ]

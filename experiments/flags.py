@@ -12,7 +12,10 @@ def parser(
 ) -> argparse.ArgumentParser:
     """The flags that all scripts have, in full only: an abbreviation may change its meaning."""
     flags = argparse.ArgumentParser(
-        prog=f"python -m experiments.{name}", description=description, allow_abbrev=False
+        prog=f"python -m experiments.{name}",
+        description=description,
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,  # keeps formulas as they stand
     )
     flags.set_defaults(name=name, animate=False)
     flags.add_argument("--seed", type=whole_number(0), default=0, help="the first, of several")

@@ -9,17 +9,17 @@ from experiments import cli, flags
 from experiments.rows import Outcome
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
+    from opnet import Op
     from runners import RunnerV2_1
 
 BENT = {"noise": 0.2, "hidden": 5, "lr": 8.0, "epochs": 1000}  # enough for the boundary to bend
 BOOK = {"noise": 0.5, "hidden": 5, "lr": 0.2, "epochs": 1000}  # NNDL 4.2.6
+LINE = {"lr": 2.0, "epochs": 200}  # logistic regression, to compare: it has arrived by then
 HISTORIES = ("train_loss", "train_scores", "dev_loss", "dev_scores")
 
 
 def arguments() -> argparse.ArgumentParser:
-    parser = flags.parser("moons", __doc__)
+    parser = flags.parser("moons", __doc__, animated=True)
     count = flags.whole_number(1)
     parser.add_argument("--train", type=count, default=640, help="training rows")
     parser.add_argument("--dev", type=count, default=160, help="rows to choose the weights by")
@@ -44,32 +44,58 @@ def main(settings: argparse.Namespace) -> Outcome:
 
     import torch
 
-    from opnet import BatchGD, BinaryCrossEntropyLoss, Model_MLP_L2, accuracy, make_moons, split
-    from runners import RunnerV2_1
+    from experiments import moons_figures
+    from experiments.two_moons import bayes_limit
+    from opnet import Linear, Logistic, Model_MLP_L2, Sequential
 
-    sizes, device = (settings.train, settings.dev, settings.test), settings.device
-    X, y = make_moons(sum(sizes), noise=settings.noise, seed=settings.seed)
-    train_set, dev_set, test_set = split(X.to(device), y.to(device), sizes, seed=settings.seed)
-
+    sets, device, epochs = rows(settings), settings.device, settings.epochs
     generator = torch.Generator().manual_seed(settings.seed)
     model = Model_MLP_L2(2, settings.hidden, 1, generator=generator, device=device)
-    optimizer = BatchGD(settings.lr, model)
-    runner = RunnerV2_1(model, optimizer, accuracy, BinaryCrossEntropyLoss(model))
-    runner.train(
-        train_set,
-        dev_set,
-        num_epochs=settings.epochs,
-        keep=settings.keep,
-        save_dir=settings.save_dir,
-    )
+    line = Sequential(Linear(2, 1, generator=generator, device=device), Logistic())
+    film = moons_figures.Film(epochs) if settings.animate and not settings.no_figures else None
+    how = {
+        "keep": settings.keep,
+        "save_dir": settings.save_dir,
+        "callbacks": [film] if film else [],
+    }
+    network = trained(model, settings.lr, sets, num_epochs=epochs, **how)
+    regression = trained(line, LINE["lr"], sets, num_epochs=LINE["epochs"], log_epochs=0)
 
-    score, loss = runner.evaluate(test_set)
-    print(f"[Test] score/loss: {score:.4f}/{loss:.4f}")
+    print("[Test] score/loss: {:.4f}/{:.4f}".format(*network.evaluate(sets["test"])))
+    print("[Test] logistic regression: {:.4f}/{:.4f}".format(*regression.evaluate(sets["test"])))
+    best = "{:.4f}/{:.4f}".format(*bayes_limit(settings.noise))
+    print(f"[Bayes] nothing is better, on average, at noise {settings.noise:g} than {best}")
     written = sorted(settings.save_dir.glob("*.pdparams"))
-    written.append(write_history(runner, settings.save_dir / "history.csv"))
-    sets = {"train": train_set, "dev": dev_set, "test": test_set}
-    figures = {} if settings.no_figures else drawn(runner, sets)
-    return Outcome(figures=figures, written=written)
+    written.append(write_history(network, settings.save_dir / "history.csv"))
+    if settings.no_figures:
+        return Outcome(written=written)
+    both = {f"2-{settings.hidden}-1 network": network, "logistic regression": regression}
+    figures = moons_figures.curves(network) | {
+        "data": moons_figures.data(sum(len(X) for X, _ in sets.values()), settings.seed),
+        "boundary": moons_figures.boundaries(both, sets),
+    }
+    animations = {"moving_boundary": film.shown(sets)} if film else {}
+    return Outcome(figures=figures, animations=animations, written=written)
+
+
+def rows(settings: argparse.Namespace) -> dict[str, Any]:
+    """{"train": [X, y], "dev": ..., "test": ...}."""
+    from opnet import make_moons, split
+
+    sizes = (settings.train, settings.dev, settings.test)
+    X, y = make_moons(sum(sizes), noise=settings.noise, seed=settings.seed)
+    X, y = X.to(settings.device), y.to(settings.device)
+    parts = split(X, y, sizes, seed=settings.seed)
+    return dict(zip(("train", "dev", "test"), parts, strict=True))
+
+
+def trained(model: "Op", lr: float, sets: dict[str, Any], **how: Any) -> "RunnerV2_1":
+    from opnet import BatchGD, BinaryCrossEntropyLoss, accuracy
+    from runners import RunnerV2_1
+
+    runner = RunnerV2_1(model, BatchGD(lr, model), accuracy, BinaryCrossEntropyLoss(model))
+    runner.train(sets["train"], sets["dev"], **how)
+    return runner
 
 
 def write_history(runner: "RunnerV2_1", path: Path) -> Path:
@@ -79,20 +105,6 @@ def write_history(runner: "RunnerV2_1", path: Path) -> Path:
         writer.writerow(("epoch", *HISTORIES))
         writer.writerows((epoch, *row) for epoch, row in enumerate(zip(*columns, strict=True)))
     return path
-
-
-def drawn(runner: "RunnerV2_1", sets: dict[str, Any]) -> "dict[str, Figure]":
-    from opnet import plots
-
-    losses = {"train": runner.train_loss, "dev": runner.dev_loss}
-    scores = {"train": runner.train_scores, "dev": runner.dev_scores}
-    accuracies = {name: runner.evaluate(rows)[0] for name, rows in sets.items()}
-    title = "accuracy: " + ", ".join(f"{name} {score:.3f}" for name, score in accuracies.items())
-    return {
-        "loss": plots.curves(losses, "cross-entropy"),
-        "score": plots.curves(scores, "accuracy"),
-        "boundary": plots.decision_boundary(runner.predict, sets, title),
-    }
 
 
 if __name__ == "__main__":

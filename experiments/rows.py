@@ -1,6 +1,8 @@
 """What a script comes to: numbers with a verdict on each, figures, files."""
 
+import textwrap
 from collections.abc import Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -9,6 +11,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 BROKEN = "NO LONGER HOLDS"
+WIDEST = 36  # characters of a column on a terminal; the rest goes on below
 
 
 class Row(NamedTuple):
@@ -43,8 +46,13 @@ def table(rows: Sequence[Row], *, markdown: bool = False) -> str:
         lines = ["| " + " | ".join(row).replace("\n", " ") + " |" for row in (head, *rows)]
         return "\n".join([lines[0], "|" + " --- |" * len(head), *lines[1:]])
     shown = [(r.what, r.published, r.obtained, r.verdict, r.why) for r in (head, *rows)]
-    widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
+    parts = [line for cells in shown for line in zip_longest(*map(_wrapped, cells), fillvalue="")]
+    widths = [max(map(len, column)) for column in zip(*parts, strict=True)]
     return "\n".join(
-        "  ".join(cell.ljust(w) for cell, w in zip(cells, widths, strict=True)).rstrip()
-        for cells in shown
+        "  ".join(part.ljust(w) for part, w in zip(line, widths, strict=True)).rstrip()
+        for line in parts
     )
+
+
+def _wrapped(cell: str) -> list[str]:
+    return textwrap.wrap(cell, WIDEST, break_on_hyphens=False) or [""]

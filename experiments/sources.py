@@ -16,24 +16,26 @@ _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*(?:e[-+]?\d+)?|\binf\b|\bnan\b)")
 class Source(NamedTuple):
     """A book or article; its methods make a Row of a number that it prints.
 
-    `published` is the text as printed, `obtained` a number for each number in it.
+    `published` is the text as printed, `obtained` a number for each number in it. `seed` is the
+    first of those that a script was run with.
     """
 
     name: str
+    seed: int = 0
 
     def printed(self, what: str, published: str, obtained: Any, why: str = "") -> Row:
         """A number that depends on no seed: equal within RTOL, or as far as digits are printed."""
         verdict = AGREES if _agree(published, _flat(obtained)) else BROKEN
-        tolerance = f"rtol {RTOL:g}, or the digits printed"
-        return Row(self.name, what, published, _shown(obtained), tolerance, verdict, why)
+        tolerance, shown = f"rtol {RTOL:g}, or the digits printed", _shown(obtained, published)
+        return Row(self.name, what, published, shown, tolerance, verdict, why)
 
     def wrong(self, what: str, published: str, right: str, obtained: Any, why: str) -> Row:
         """A number that the source has wrong: what is right is obtained, and is another."""
         numbers = _flat(obtained)
         proven = _agree(right, numbers) and not _agree(published, numbers)
         verdict = WRONG if proven else BROKEN
-        tolerance = f"rtol {RTOL:g} of {right}"
-        return Row(self.name, what, published, _shown(obtained), tolerance, verdict, why)
+        tolerance, shown = f"rtol {RTOL:g} of {right}", _shown(obtained, right)
+        return Row(self.name, what, published, shown, tolerance, verdict, why)
 
     def by_seed(
         self,
@@ -43,11 +45,16 @@ class Source(NamedTuple):
         bounds: tuple[float, float],
         why: str = "",
     ) -> Row:
-        """A number that a seed decides: here one obtained for each of several, all in `bounds`."""
+        """A number that a seed decides: here one obtained for each of several, all in `bounds`.
+
+        `bounds` are those of the seeds from 0 on; others may lie as far outside as they are wide.
+        """
         numbers, (low, high) = _flat(obtained), bounds
-        spread = f"{min(numbers):.4g} to {max(numbers):.4g}, {len(numbers)} seeds"
+        if self.seed:
+            low, high = 2 * low - high, 2 * high - low
+        spread = f"{min(numbers):.5g} to {max(numbers):.5g}, {len(numbers)} seeds"
         verdict = BY_SEED if all(low <= n <= high for n in numbers) else BROKEN
-        return Row(self.name, what, published, spread, f"[{low:g}, {high:g}]", verdict, why)
+        return Row(self.name, what, published, spread, f"[{low:.5g}, {high:.5g}]", verdict, why)
 
     def mean(self, what: str, published: str, obtained: Iterable[float], why: str = "") -> Row:
         """A mean over seeds that are not known: that over as many others, one number for each.
@@ -96,5 +103,10 @@ def _flat(obtained: Any) -> list[float]:
     return [float(obtained)]
 
 
-def _shown(obtained: Any) -> str:
-    return obtained if isinstance(obtained, str) else " ".join(f"{n:.7g}" for n in _flat(obtained))
+def _shown(obtained: Any, published: str = "") -> str:
+    """The numbers with as many digits as the source prints, at least 7."""
+    if isinstance(obtained, str):
+        return obtained
+    printed = [number.partition("e")[0] for number in _NUMBER.findall(published)]
+    digits = max([7, *(sum(map(str.isdigit, number)) for number in printed)])
+    return " ".join(f"{n:.{digits}g}" for n in _flat(obtained))

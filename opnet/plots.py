@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.animation import FuncAnimation
     from matplotlib.figure import Figure
 
+Predict = Callable[[Tensor], Tensor]
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -25,6 +26,7 @@ STARS = (  # the first set, the second, the third: stars of 5, 4 and 8 points
     {"marker": (8, 1, 0), "s": 60},
 )
 ENDS = "osD^v"  # of the first path, the second, ...
+X1, X2 = "x₁", "x₂"  # as plain text: TeX costs a quarter of a second, once a process
 FORMATS = (".png", ".pdf", ".svg")
 
 
@@ -72,9 +74,8 @@ def curves(histories: Mapping[str, Sequence[float]], ylabel: str) -> "Figure":
     return drawing
 
 
-@styled
 def decision_boundary(
-    predict: Callable[[Tensor], Tensor],
+    predict: Predict,
     sets: Mapping[str, Sequence[Tensor]],
     title: str = "",
     *,
@@ -87,6 +88,62 @@ def decision_boundary(
     `sets` is {"train": [X, y], ...}, up to three, each with its own star. ValueError for a set, or
     a model, that does not have two features and one output.
     """
+    return decision_boundaries({title: predict}, sets, limits=limits, resolution=resolution)
+
+
+@styled
+def decision_boundaries(
+    predicts: Mapping[str, Predict],
+    sets: Mapping[str, Sequence[Tensor]],
+    *,
+    limits: float = math.pi,
+    resolution: int = 200,
+) -> "Figure":
+    """A `decision_boundary` for each of {title: predict}, side by side."""
+    ticks = _ticks(sets, limits, resolution)
+    drawing, panels = figure(1, len(predicts), width=2.4 + 4 * len(predicts), height=5.4)
+    first, *_ = every = list(getattr(panels, "flat", [panels]))
+    for axes, (title, predict) in zip(every, predicts.items(), strict=True):
+        filled, *_ = _region(axes, ticks, predict)
+        _stars(axes, sets, limits, legend=axes is first)
+        axes.set_title(title)
+        axes.label_outer()
+    drawing.colorbar(filled, ax=panels, label="p(class 1)")
+    return drawing
+
+
+@styled
+def moving_boundary(
+    predicts: Mapping[str, Predict],
+    sets: Mapping[str, Sequence[Tensor]],
+    *,
+    limits: float = math.pi,
+    resolution: int = 100,
+) -> "FuncAnimation":
+    """A `decision_boundary` that moves: one frame for each of {title: predict}."""
+    from matplotlib.animation import FuncAnimation
+
+    titles, models = list(predicts), list(predicts.values())
+    ticks = _ticks(sets, limits, resolution)
+    drawing, axes = figure(height=5.4)
+    shown = _region(axes, ticks, models[0])
+    _stars(axes, sets, limits)
+    axes.set_title(titles[0])
+    drawing.colorbar(shown[0], ax=axes, label="p(class 1)")
+    drawing.draw_without_rendering()
+    drawing.set_layout_engine("none")  # the layout is found: no frame needs to find it again
+
+    def draw(frame: int) -> None:
+        for contours in shown:
+            contours.remove()
+        shown[:] = _region(axes, ticks, models[frame])
+        axes.set_title(titles[frame])
+
+    return FuncAnimation(drawing, draw, frames=len(models), init_func=lambda: None)
+
+
+def _ticks(sets: Mapping[str, Sequence[Tensor]], limits: float, resolution: int) -> Tensor:
+    """The grid's coordinates, like the X of the sets, which are looked at here."""
     check_count("decision_boundary: resolution", resolution, lowest=2)
     if len(sets) > len(STARS):
         raise ValueError(f"decision_boundary: {len(sets)} sets, wanted at most {len(STARS)}")
@@ -94,28 +151,35 @@ def decision_boundary(
         if X.ndim != 2 or X.shape[1] != 2:
             raise ValueError(f"decision_boundary: {name} has X {list(X.shape)}, wanted [N, 2]")
     like = next((X for X, _ in sets.values()), torch.empty(0))
-    ticks = torch.linspace(-limits, limits, resolution, dtype=like.dtype, device=like.device)
-    p = predict(torch.cartesian_prod(ticks, ticks))
-    if p.shape != (resolution**2, 1):
-        raise ValueError(f"decision_boundary: predict gave {list(p.shape)}, wanted [N, 1]")
-    p, ticks = p.reshape(resolution, resolution).T.cpu(), ticks.cpu()
+    return torch.linspace(-limits, limits, resolution, dtype=like.dtype, device=like.device)
 
-    drawing, axes = figure(height=5.4)
+
+def _region(axes: Any, ticks: Tensor, predict: Predict) -> list[Any]:
+    """p(class 1) in tenths, and its 0.5 line where there is one."""
+    p = predict(torch.cartesian_prod(ticks, ticks))
+    if p.shape != (len(ticks) ** 2, 1):
+        raise ValueError(f"decision_boundary: predict gave {list(p.shape)}, wanted [N, 1]")
+    p, ticks = p.reshape(len(ticks), -1).T.cpu(), ticks.cpu()
     tenths = torch.linspace(0, 1, 11)
-    filled = axes.contourf(ticks, ticks, p, levels=tenths, cmap="Spectral", alpha=0.6)
+    drawn = [axes.contourf(ticks, ticks, p, levels=tenths, cmap="Spectral", alpha=0.6)]
     if p.min() < 0.5 < p.max():
-        axes.contour(ticks, ticks, p, levels=[0.5], colors="black", linewidths=1.4)
+        drawn.append(axes.contour(ticks, ticks, p, levels=[0.5], colors="black", linewidths=1.4))
+    return drawn
+
+
+def _stars(
+    axes: Any, sets: Mapping[str, Sequence[Tensor]], limits: float, *, legend: bool = True
+) -> None:
     for (name, (X, y)), star in zip(sets.items(), STARS, strict=False):
         x1, x2 = X.T.cpu()
         look = {"vmin": 0, "vmax": 1, "cmap": "Spectral", "edgecolors": "black", "linewidths": 0.3}
         axes.scatter(x1, x2, c=y.flatten().cpu(), label=name, zorder=2, **star, **look)
-    drawing.colorbar(filled, ax=axes, label="p(class 1)")
     bounds = (-limits, limits)
-    axes.set(xlabel="$x_1$", ylabel="$x_2$", title=title, aspect="equal", xlim=bounds, ylim=bounds)
-    if sets:
+    axes.set(xlabel=X1, ylabel=X2, aspect="equal", xlim=bounds, ylim=bounds)
+    axes.locator_params(nbins=4)
+    if sets and legend:
         for handle in axes.legend(loc="lower left").legend_handles:
             handle.set(array=None, facecolor="white")  # a star tells the set, its colour the class
-    return drawing
 
 
 @styled
@@ -143,7 +207,7 @@ def descents(
     for (name, path), marker in zip(paths.items(), itertools.cycle(ENDS)):
         end = {"marker": marker, "markevery": [-1], "markeredgecolor": "black"}
         lines += axes.plot(*path.T.cpu().numpy(), label=name, **end)
-    axes.set(xlabel="$x_1$", ylabel="$x_2$", xlim=window[0], ylim=window[1])
+    axes.set(xlabel=X1, ylabel=X2, xlim=window[0], ylim=window[1])
     return lines
 
 

@@ -12,6 +12,7 @@ import time
 import pytest
 import torch
 
+from experiments.__main__ import scripts
 from opnet import BatchGD, BinaryCrossEntropyLoss, Model_MLP_L2, accuracy, load, make_moons, split
 from runners import RunnerV2_1
 
@@ -41,7 +42,8 @@ def test_moons_prints_settings_log_test_score_and_paths(moons_run):
     score = re.search(r"^\[Test\] score/loss: (\d\.\d{4})/\d\.\d{4}$", done.stdout, re.MULTILINE)
     assert float(score[1]) > 0.94
     written = [line.removeprefix("[Written] ") for line in lines if line.startswith("[Written] ")]
-    names = ["boundary.png", "fc1.pdparams", "fc2.pdparams", "history.csv", "loss.png", "score.png"]
+    figures = ["boundary.png", "data.png", "loss.png", "score.png"]
+    names = sorted([*figures, "fc1.pdparams", "fc2.pdparams", "history.csv"])
     assert sorted(path.split("/")[-1] for path in written) == names
     assert all((directory / path).stat().st_size > 500 for path in written)
     assert sorted(os.listdir(directory / "checkpoints" / "runs" / "moons")) == names
@@ -193,17 +195,6 @@ def test_help_and_the_list_of_experiments(tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", "experiments"], capture_output=True, text=True, check=True
     )
-    listed = [line.split()[2] for line in done.stdout.splitlines()]
-    assert listed == [
-        f"experiments.{name}"
-        for name in (
-            "batches",
-            "boundary",
-            "gradient_check",
-            "learning_rates",
-            "moons",
-            "optimizers",
-            "overfitting",
-            "selection",
-        )
-    ]
+    listed = [line.split(maxsplit=3) for line in done.stdout.splitlines()]
+    assert [name for _, _, name, _ in listed] == [f"experiments.{name}" for name in scripts()]
+    assert all(summary[0].isupper() and summary.endswith(".") for *_, summary in listed)

@@ -150,3 +150,19 @@ def test_copies_are_ops_of_their_own(case):
         assert torch.equal(replayed(twin, inputs), outputs)
         for leaf, other in zip(every_op(op), every_op(twin), strict=True):
             assert all(leaf.params[k].data_ptr() != other.params[k].data_ptr() for k in leaf.params)
+
+
+@every_case
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
+def test_less_precision_costs_digits_and_nothing_else(case, dtype):
+    op, inputs, _, upstream = drawn(case)
+    op.to(dtype)
+    small = replayed(op, inputs.to(dtype))
+    grads = [op.backward(upstream.to(dtype)), *(g.clone() for g in grads_of(op))]
+    op.to(torch.float64)  # the very numbers that the smaller dtype holds
+    wide = replayed(op, inputs.to(dtype).double())
+    wanted = [op.backward(upstream.to(dtype).double()), *grads_of(op)]
+    for came, right in zip([small, *grads], [wide, *wanted], strict=True):
+        assert came.dtype == dtype
+        allowed = 32 * torch.finfo(dtype).eps * right.abs().max().clamp(min=1)
+        assert ((came.double() - right).abs() <= allowed).all()

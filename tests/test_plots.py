@@ -41,6 +41,30 @@ def test_a_boundary_is_where_p_is_one_half():
     assert [len(star.get_offsets()) for star in stars] == [20, 10]
 
 
+def test_boundaries_stand_side_by_side_under_their_titles():
+    sets = {"train": make_moons(20, seed=0)}
+    figure = plots.decision_boundaries({"a": line_of, "b": lambda x: 1 - line_of(x)}, sets)
+    left, right, _ = figure.axes
+    assert (left.get_title(), right.get_title()) == ("a", "b")
+    assert left.get_legend()
+    assert not right.get_legend()
+
+
+def test_a_boundary_moves_from_frame_to_frame(tmp_path):
+    def moved(shift):
+        return lambda x: torch.sigmoid(9 * (x[:, :1] - shift))
+
+    sets = {"train": make_moons(20, seed=0)}
+    film = plots.moving_boundary({f"at {x}": moved(x) for x in (-1, 0, 1)}, sets, resolution=20)
+    assert plots.save_animation(film, tmp_path / "film.gif").stat().st_size > 5000
+    axes = film._fig.axes[0]
+    *_, line = axes.collections
+    assert axes.get_title() == "at 1"
+    assert len(axes.collections) == 3
+    vertices = torch.cat([torch.tensor(path.vertices[:, 0]) for path in line.get_paths()])
+    assert vertices.mean() == pytest.approx(1, abs=0.1)
+
+
 def test_a_model_that_is_sure_everywhere_is_drawn_without_a_line():
     figure = plots.decision_boundary(lambda x: torch.ones(len(x), 1), {})
     assert len(figure.axes[0].collections) == 1

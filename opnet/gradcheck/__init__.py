@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..op import forward_of
 from .draw import drawn
 from .examine import Examination
 from .report import Finding, Report
@@ -27,10 +28,11 @@ def check(op: Any, inputs: Any = None, *, reference: Any = None, seed: int = 0) 
     Source: central differences with extrapolation, Richardson 1911; two witnesses and seeded
     replay, the kinds of defects: this project.
     """
-    for rule in ("forward", "backward"):
-        if isinstance(op, type) or not callable(getattr(op, rule, None)):
-            came = f"the class {op.__name__}" if isinstance(op, type) else type(op).__name__
-            raise TypeError(f"check: {came} has no {rule} to call, wanted an op")
+    if isinstance(op, type):
+        raise TypeError(f"check: came the class {op.__name__}, wanted an op of it")
+    for rule, found in (("forward", forward_of(op)), ("backward", getattr(op, "backward", None))):
+        if not callable(found):
+            raise TypeError(f"check: {type(op).__name__} has no {rule} to call, wanted an op")
     with own_randomness(), wide_by_default():
         x, labels = drawn(op, inputs, seed)
         if x.numel() == 0:

@@ -1,14 +1,13 @@
-"""How an op behaves: shapes and dtypes, what it writes into, whether it gives the same again."""
-
-from typing import Any
+"""How an op behaves: shapes and dtypes, layouts, what it writes into."""
 
 import torch
 from torch import Tensor
 
-from ..op import Op
 from ..tensors import described
-from .examine import Examination, Walk, equal, outside, same
-from .subject import Subject, rewind
+from .examine import Examination, Walk, equal
+from .numeric import alike
+from .subject import Subject
+from .witness import outside
 
 
 def gradients_fit(exam: Examination) -> None:
@@ -35,12 +34,11 @@ def _misshapen(
 ) -> tuple[str, str, str]:
     wanted = exam.x if where == "inputs" else subject.params[where]
     said = f"{described(hand)}, wanted {described(wanted)}"
-    truth = exam.slopes_of(subject, where, exam.x).along(walk.upstream)
-    ones = torch.ones(1, dtype=torch.float64)
+    numeric = exam.slopes_of(subject, where, exam.x)
 
     def is_right(candidate: Tensor) -> bool:
         fits = candidate.numel() == wanted.numel() and candidate.dtype == wanted.dtype
-        return fits and not outside(candidate.reshape(wanted.shape), truth, ones).any()
+        return fits and not outside(candidate.reshape(wanted.shape), numeric, walk.upstream).any()
 
     if where != "inputs":
         for axes in range(1, hand.ndim + 1):
@@ -86,7 +84,7 @@ def layout(exam: Examination) -> None:
     try:
         subject = exam.subject(warm=False)
         outputs, plain = subject.forward(turned), subject.forward(exam.x.clone())
-        same = _draws(subject, exam.x) or torch.allclose(outputs, plain, equal_nan=True)
+        same = _draws(subject, exam.x) or alike(outputs, plain)
     except Exception as error:
         same, said = False, f"{type(error).__name__}: {error}"
     if not same:
@@ -101,101 +99,29 @@ def _draws(subject: Subject, x: Tensor) -> bool:
 
 
 def leaves_alone(exam: Examination) -> None:
-    """What belongs to the caller is not written into."""
+    """What belongs to others is not written into: inputs, labels, params, the upstream gradient."""
     subject, x = exam.subject(), exam.x.clone()
+    params = {label: param.clone() for label, param in subject.params.items()}
+
+    def look(who: str) -> None:
+        for label, param in subject.params.items():
+            if not equal(param, params[label]):
+                exam.report.add("mutates-inputs", label, f"{who} writes into the param")
+        for what, handed in subject.handed.items():
+            if not equal(handed, subject.before[what]):
+                where = "inputs" if what == "predictions" else what
+                exam.report.add("mutates-inputs", where, f"{who} writes into the {what}")
+        if not equal(x, exam.x) and not exam.report.blames("mutates-inputs"):
+            exam.report.add("mutates-inputs", "inputs", f"{who} writes into the inputs of forward")
+
     outputs = subject.forward(x)
-    if not equal(x, exam.x):
-        exam.report.add("mutates-inputs", "inputs", "forward writes into its inputs")
+    look("forward")
     upstream = exam.upstream_for(outputs)
-    kept, x_kept = upstream.clone(), x.clone()
+    kept = upstream.clone()
     try:
         subject.backward(upstream)
     except Exception:
         return
-    if not equal(x, x_kept):
-        exam.report.add("mutates-inputs", "inputs", "backward writes into the inputs of forward")
+    look("backward")
     if not equal(upstream, kept):
         exam.report.add("mutates-upstream", "inputs", "backward writes into the upstream gradient")
-
-
-def backward_again(exam: Examination) -> None:
-    """Forward twice and backward twice give the same bits."""
-    report, subject = exam.report, exam.subject()
-    first = subject.forward(exam.x.clone()).clone()
-    outputs = subject.forward(exam.x.clone())
-    if not equal(first, outputs):
-        report.add("not-deterministic", "outputs", "two forwards from one random state differ")
-        return
-    if report.blames("mutates-upstream", "mutates-inputs"):
-        return
-
-    def backward() -> dict[str, Any]:
-        dx = subject.backward(exam.upstream_for(outputs))
-        grads = {"inputs": dx, **subject.grads}
-        return {k: g.clone() for k, g in grads.items() if isinstance(g, Tensor)}
-
-    try:
-        a, b, c = backward(), backward(), backward()
-    except Exception as error:
-        said = f"a second backward raises {type(error).__name__}: {error}"
-        report.add("stale-state", "inputs", said)
-        return
-    for where in a:
-        if equal(a[where], b[where]) and equal(b[where], c[where]):
-            continue
-        if a[where].shape != b[where].shape:
-            report.add("stale-state", where, "a second backward gives another shape")
-            continue
-        step, again = b[where] - a[where], c[where] - b[where]
-        if step.any() and torch.allclose(step, again, rtol=1e-9, atol=0):
-            report.add("accumulates", where, "each backward adds to the one before")
-            continue
-        rewind()
-        d = backward()
-        rewind()
-        e = backward()
-        random = equal(d[where], e[where]) or not equal(b[where], c[where])
-        kind = "not-deterministic" if random else "stale-state"
-        report.add(kind, where, "backward twice after one forward gives two results")
-
-
-def halves(exam: Examination) -> None:
-    """backward and its halves give the same, in a container those of each op."""
-    if exam.labels is None and hasattr(exam.op, "layers"):
-        for name, leaf, x in exam.leaves(exam.op):
-            if _has_comparable_halves(leaf):
-                for finding in exam.alone(leaf, x).findings:
-                    where = name if finding.where == "inputs" else f"{name}.{finding.where}"
-                    exam.report.add(finding.kind, where, finding.message)
-    if not _has_comparable_halves(exam.op) or exam.labels is not None:
-        return
-    subject = exam.subject()
-    outputs = subject.forward(exam.x.clone())
-    upstream = exam.upstream_for(outputs)
-    whole = {"inputs": subject.backward(upstream.clone()), **subject.grads}
-    whole = {k: g.clone() for k, g in whole.items() if isinstance(g, Tensor)}
-    for grad in subject.grads.values():
-        if isinstance(grad, Tensor):
-            grad.fill_(torch.nan)
-    try:
-        dx = subject.op.backward_inputs(upstream.clone())
-        subject.op.backward_params(upstream.clone())
-    except Exception as error:
-        said = f"backward runs, its halves do not: {type(error).__name__}: {error}"
-        exam.report.add("halves-disagree", "inputs", said)
-        return
-    for where, half in {"inputs": dx, **subject.grads}.items():
-        if where in whole and not same(half, whole[where]):
-            exam.report.add("halves-disagree", where, "backward gives another than its half")
-
-
-def _has_comparable_halves(op: Any) -> bool:
-    """Whether the halves are at least as new as the whole backward: else nobody calls them."""
-    for cls in type(op).__mro__:
-        if cls is Op:
-            return False
-        if any(half in vars(cls) for half in ("backward_params", "backward_inputs")):
-            return True
-        if "backward" in vars(cls):
-            return False
-    return False

@@ -1,6 +1,7 @@
 """Inputs and labels that an op, a model or a loss can work with."""
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from ..walk import dict_of, leaf_ops
 from .subject import Subject, is_loss
 
 ROWS, FEATURES = 5, 4
+DOMAINS = ((0.5, 1.5), (0.1, 0.9), (1.5, 3.0))  # as of log, arcsin, arccosh
 
 
 def drawn(op: Any, inputs: Any, seed: int) -> tuple[Tensor, Tensor | None]:
@@ -46,15 +48,21 @@ def _takes_whole_numbers(op: Any, x: Tensor) -> bool:
 
 
 def _candidates(op: Any, seed: int) -> Iterator[Tensor]:
-    """Rows of as many features as some param has rows or columns; of any sign, then positive."""
+    """Rows of as many features as some param has rows or columns: any numbers, then of DOMAINS."""
     widths = [
         size for leaf in leaf_ops(op) for p in dict_of(leaf, "params").values() for size in p.shape
     ]
     generator = torch.Generator().manual_seed(seed)
-    for make in (torch.randn, lambda *a, **k: torch.rand(*a, **k) + 0.5):
+    makes: list[Callable[..., Tensor]] = [torch.randn]
+    makes += [functools.partial(_between, *ends) for ends in DOMAINS]
+    for make in makes:
         several = [width for width in widths if width > 1]
         for width in dict.fromkeys([*several[:1], FEATURES, *several, 1, 2, 3]):
             yield make(ROWS, width, dtype=torch.float64, generator=generator)
+
+
+def _between(low: float, high: float, *shape: int, **how: Any) -> Tensor:
+    return low + (high - low) * torch.rand(*shape, **how)
 
 
 def _for_a_loss(op: Any, inputs: Any, seed: int) -> tuple[Tensor, Tensor]:
@@ -65,7 +73,7 @@ def _for_a_loss(op: Any, inputs: Any, seed: int) -> tuple[Tensor, Tensor]:
         except (TypeError, ValueError):
             raise ValueError("check: a loss takes inputs (X, labels)") from None
         x, labels = as_tensor("check: X", x, like), as_tensor("check: labels", labels, like)
-        return _wide(x), labels.double() if labels.is_floating_point() else labels
+        return _wide(x), _fitting(op, x.double(), labels)
     model = getattr(op, "model", None)
     generator = torch.Generator().manual_seed(seed)
     error: Exception | None = None
@@ -77,19 +85,19 @@ def _for_a_loss(op: Any, inputs: Any, seed: int) -> tuple[Tensor, Tensor]:
             continue
         for labels in _labels(shape, generator):
             try:
-                op_copy = Subject(op, labels)
-                if hasattr(op, "check"):  # the door of opnet's losses converts and refuses
-                    labels = op.check(_predict(op_copy, x), labels)
-                    op_copy = Subject(op, labels)
-                if op_copy.forward(x.clone()).isfinite().all():
+                labels = _fitting(op, x, labels)
+                if Subject(op, labels).forward(x.clone()).isfinite().all():
                     return x, labels
             except Exception as caught:
                 error = caught
     raise ValueError(f"check: found no inputs for {type(op).__name__}: {error}")
 
 
-def _predict(subject: Subject, x: Tensor) -> Tensor:
-    return x if subject.model is None else subject.model.forward(x.clone())
+def _fitting(op: Any, x: Tensor, labels: Tensor) -> Tensor:
+    """The labels as forward wants them: the door of opnet's losses converts and refuses."""
+    if hasattr(op, "check"):
+        labels = op.check(Subject(op, labels).predicts(x.clone()), labels)
+    return labels.double() if labels.is_floating_point() or labels.dtype == torch.bool else labels
 
 
 def _predictions(generator: torch.Generator) -> Iterator[Tensor]:
@@ -110,7 +118,7 @@ def _labels(shape: torch.Size, generator: torch.Generator) -> Iterator[Tensor]:
 
 def _wide(x: Tensor) -> Tensor:
     """In float64, and off the numbers that float32 can hold, so that low precision shows."""
-    x = x.detach().cpu()
+    x = x.detach().cpu().contiguous()
     if not x.is_floating_point():
         return x
     generator = torch.Generator().manual_seed(0)

@@ -1,17 +1,19 @@
 """The tools of an examination: fresh copies, walks forward and backward, comparisons."""
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from ..walk import named_ops
-from .numeric import Slopes, slopes
+from .numeric import Slopes, alike, slopes
 from .report import Report
 from .subject import Subject
+from .witness import Compared, autograd_of, compare
 
-Compared = dict[str, tuple[Slopes, Tensor]]
+Batch = tuple[Tensor, Tensor | None]  # inputs and, for a loss, labels
 
 
 class Walk(NamedTuple):
@@ -37,8 +39,20 @@ class Examination:
         self.op, self.x, self.labels, self.report = op, x, labels, report
         self.examine_alone = alone
         self.seed = seed
-        self.evaluating = False
+        self.evaluating = self.turned = False
         self.rows_are_fixed = False
+        self.trusted: set[str] = set()  # gradients of autograd that the differences have confirmed
+
+    @contextmanager
+    def otherwise(self, **situation: Any) -> Iterator[None]:
+        """In another situation for a while; what is found there brings its rows into the table."""
+        before, rows = {key: getattr(self, key) for key in situation}, self.report.rows
+        vars(self).update(situation)
+        try:
+            yield
+        finally:
+            vars(self).update(before)
+            self.report.rows = self.report.rows if self.report.findings else rows
 
     # --- the pieces
 
@@ -59,34 +73,43 @@ class Examination:
         if self.evaluating:
             subject.set_training(False)
         if warm:
-            labels, others = subject.labels, self.other_batches()
-            if labels is not None:
-                subject.labels = labels.flip(0)
-            for batch in others:
+            own = subject.labels
+            for batch, subject.labels in self.other_batches():
                 self.walk(subject, batch, salt=77, contiguous=contiguous)
-            subject.labels = labels
+            subject.labels = own
         if moved:
             for salt, (label, param) in enumerate(subject.params.items()):
                 if param.is_floating_point():
                     by = 0.25 * self.random(*param.shape, salt=salt + 1).tanh()
                     by = torch.where(param == 0, by, by * param)  # what is positive stays so
+                    if self.turned:  # but here, where about half of them change sign
+                        by -= 2 * param * (self.random(*param.shape, salt=salt + 50) < 0)
                     if rebound:
                         subject.rebind(label, param + by)
                     else:
                         param.add_(by)
         return subject
 
-    def other_batches(self) -> list[Tensor]:
+    def other_batches(self) -> list[Batch]:
         """Rows between those of x, one fewer where there are more; then those of x in turn."""
-        x = self.x
+        x, labels = self.x, self.labels
         if not x.is_floating_point():
-            return [x.flip(0)]
+            return [(x.flip(0), None if labels is None else labels.flip(0))]
         if x.ndim < 2 or x.shape[-2] < 2:
-            return [x * 0.5]
+            return [(x * 0.5, labels)]
+        turned = self.rows(torch.arange(x.shape[-2]).flip(0))
         if self.rows_are_fixed:
-            return [x.flip(-2)]
-        mixed = 0.7 * x + 0.3 * x.flip(-2)  # inside of any convex domain
-        return [mixed if self.labels is not None else mixed[..., :-1, :], x.flip(-2)]
+            return [turned]
+        fewer, fewer_labels = self.rows(torch.arange(1, x.shape[-2]))
+        between = 0.7 * fewer + 0.3 * turned[0][..., :-1, :]  # inside of any convex domain
+        return [(between, fewer_labels), turned]
+
+    def rows(self, which: Tensor) -> Batch:
+        """Some rows of x with their labels."""
+        axis, labels = self.x.ndim - 2, self.labels
+        if labels is not None and labels.ndim > axis:
+            labels = labels.index_select(axis, which)
+        return self.x.index_select(axis, which), labels
 
     def upstream_for(self, outputs: Tensor, salt: int = 0) -> Tensor:
         """Signed, random, and not contiguous."""
@@ -97,10 +120,18 @@ class Examination:
         turned = wide.permute(*reversed(range(len(batch))), len(batch))
         return turned[..., : 2 * last : 2]
 
-    def walk(self, subject: Subject, x: Tensor, *, salt: int = 0, contiguous: bool = False) -> Walk:
+    def walk(
+        self,
+        subject: Subject,
+        x: Tensor,
+        *,
+        salt: int = 0,
+        contiguous: bool = False,
+        size: float = 1.0,
+    ) -> Walk:
         x = x.clone()
-        outputs = subject.forward(x).clone()
-        upstream = self.upstream_for(outputs, salt)
+        outputs = subject.forward(x)
+        upstream = self.upstream_for(outputs, salt).mul_(size)
         if contiguous:
             upstream = upstream.contiguous()
         kept = upstream.clone()
@@ -125,10 +156,11 @@ class Examination:
         finally:
             param.copy_(before)
 
-    def with_points(self, points: tuple[float, ...]) -> Tensor:
+    def with_points(self, points: tuple[float, ...], salt: int = 0) -> Tensor:
         """x with the points strewn over it; in a small x not all of them have room."""
         x = self.x.clone()
-        order = torch.randperm(x.numel(), generator=torch.Generator().manual_seed(self.seed))
+        generator = torch.Generator().manual_seed(self.seed + 1000 * salt)
+        order = torch.randperm(x.numel(), generator=generator)
         for place, point in zip(order.tolist(), points, strict=False):
             x.view(-1)[place] = point
         return x
@@ -139,16 +171,18 @@ class Examination:
         inputs: dict[str, Tensor] = {}
 
         def watched(name: str, forward: Any) -> Any:
-            def watch(x: Tensor) -> Any:
-                inputs.setdefault(name, x.clone())
-                return forward(x)
+            def watch(*given: Any) -> Any:
+                if len(given) == 1 and isinstance(given[0], Tensor):
+                    inputs.setdefault(name, given[0].clone())
+                return forward(*given)
 
             return watch
 
         ops = named_ops(subject.op)
         originals = named_ops(root)
         for name, op in ops.items():
-            op.forward = watched(name, op.forward)
+            if hasattr(op, "forward"):
+                op.forward = watched(name, op.forward)
         subject.forward(self.x.clone())
         yield from ((name, originals[name], x) for name, x in inputs.items())
 
@@ -157,17 +191,31 @@ class Examination:
 
     # --- comparing
 
-    def compared(self, subject: Subject, walk: Walk, x: Tensor) -> Compared:
-        """The gradients of `walk` that can be compared, with the elements that are wrong."""
+    def compared(self, subject: Subject, walk: Walk, x: Tensor) -> dict[str, Compared]:
+        """The gradients of `walk` that can be compared, beside their witnesses."""
+        by_autograd = autograd_of(subject, x, walk.upstream)
         found = {}
         for where, hand in walk.grads.items():
             if isinstance(hand, Tensor) and self.fits(subject, where, hand, x):
                 numeric = self.slopes_of(subject, where, x)
-                found[where] = (numeric, outside(hand, numeric, walk.upstream))
+                found[where] = compare(hand, numeric, walk.upstream, by_autograd.get(where))
         return found
 
-    def wrong(self, subject: Subject, walk: Walk, x: Tensor) -> Compared:
-        return {w: (n, bad) for w, (n, bad) in self.compared(subject, walk, x).items() if bad.any()}
+    def is_right(self, subject: Subject, walk: Walk, x: Tensor) -> bool:
+        """Whether every gradient is; by autograd alone where the differences have confirmed it."""
+        by_autograd = autograd_of(subject, x, walk.upstream)
+        for where, hand in walk.grads.items():
+            if where == "inputs" and not x.is_floating_point():
+                continue
+            if not (isinstance(hand, Tensor) and self.fits(subject, where, hand, x)):
+                return False
+            witness = by_autograd.get(where)
+            if where in self.trusted and alike(witness, hand):
+                continue
+            numeric = self.slopes_of(subject, where, x)
+            if compare(hand, numeric, walk.upstream, witness).bad.any():
+                return False
+        return True
 
     def fits(self, subject: Subject, where: str, hand: Tensor, x: Tensor) -> bool:
         if where == "inputs" and not x.is_floating_point():
@@ -181,29 +229,9 @@ class Examination:
         try:
             subject = self.subject(contiguous=contiguous, **how)
             walk = self.walk(subject, x, contiguous=contiguous)
-            return all(
-                isinstance(g, Tensor) and self.fits(subject, k, g, x)
-                for k, g in walk.grads.items()
-                if k != "inputs" or x.is_floating_point()
-            ) and not self.wrong(subject, walk, x)
+            return self.is_right(subject, walk, x)
         except Exception:
             return False
-
-
-def outside(hand: Tensor, numeric: Slopes, upstream: Tensor) -> Tensor:
-    """Which of the elements that were moved are not between the slopes on both sides."""
-    along = numeric.along(upstream)
-    h = hand.reshape(-1)[numeric.which]
-    low, high = along.low.squeeze(1), along.high.squeeze(1)
-    slack = 1e-9 * along.slope.squeeze(1).abs()
-    unknown = ~(low.isfinite() & high.isfinite())
-    return ~(((h >= low - slack) & (h <= high + slack)) | unknown)
-
-
-def same(a: Any, b: Tensor) -> bool:
-    if not isinstance(a, Tensor) or a.shape != b.shape:
-        return False
-    return torch.allclose(a, b, rtol=1e-9, atol=1e-12, equal_nan=True)
 
 
 def equal(a: Tensor, b: Tensor) -> bool:

@@ -17,7 +17,7 @@ MENDS = {
     "wrong-elements": "look at what distinguishes these elements (a mask, an index, an edge)",
     "accumulates": "overwrite grads in each backward; adding up is the trainer's business",
     "stale-state": "read self.params and the latest inputs at each use; keep no copies",
-    "mutates-inputs": "work on a copy: the inputs belong to the caller",
+    "mutates-inputs": "work on a copy: inputs and labels are the caller's, params the optimizer's",
     "mutates-upstream": "work on a copy: the upstream gradient belongs to the caller",
     "not-deterministic": "draw random numbers once, in forward, and keep them for backward",
     "needs-contiguous": "use reshape, not view; never read memory in storage order",
@@ -45,12 +45,24 @@ class Finding(NamedTuple):
 
 
 class Row(NamedTuple):
-    """One gradient that was compared: how many elements, and the largest error."""
+    """One gradient that was compared: how many elements, and the one with the largest error."""
 
     where: str
     elements: int
     error: float
+    at: list[int]
+    hand: float
+    numeric: float
     right: bool
+
+    def cells(self) -> tuple[str, ...]:
+        place = ", ".join(map(str, self.at))
+        values = (f"{self.error:.1e}", f"[{place}]", f"{self.hand:.6g}", f"{self.numeric:.6g}")
+        verdict = "right" if self.right else "WRONG"
+        return (f"dL/d {self.where}", str(self.elements), *values, verdict)
+
+
+COLUMNS = ("gradient", "elements", "largest error", "at", "by hand", "numeric", "verdict")
 
 
 class Report:
@@ -87,14 +99,11 @@ class Report:
     def __str__(self) -> str:
         lines = [f"{self.name}: {'passed' if self.passed else 'FAILED'}"]
         if self.rows:
-            width = max(len(row.where) for row in self.rows) + 2
-            lines.append(f"  {'gradient':<{width + 7}} elements   largest error   verdict")
-            for row in self.rows:
-                verdict = "right" if row.right else "WRONG"
-                label = f"dL/d {row.where}"
-                lines.append(
-                    f"  {label:<{width + 7}} {row.elements:8d} {row.error:15.1e}   {verdict}"
-                )
+            cells = [COLUMNS, *(row.cells() for row in self.rows)]
+            widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+            for first, *others in cells:
+                aligned = [first.ljust(widths[0]), *map(str.rjust, others, widths[1:])]
+                lines.append("  " + "   ".join(aligned))
         lines += [f"  note: {note}" for note in self.notes]
         lines += [f"  {finding}" for finding in self.findings]
         return "\n".join(lines)

@@ -4,7 +4,6 @@ import copy
 import functools
 import inspect
 import random
-import types
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..op import forward_of
 from ..walk import (
     attributes,
     dict_of,
@@ -22,6 +22,7 @@ from ..walk import (
     named_ops,
     set_training,
 )
+from .copies import copy_of, reachable
 
 SOURCES = (torch.Generator, np.random.Generator, np.random.RandomState, random.Random)
 SEED = 20  # of the replay: every forward starts from it, so that a random op is one function
@@ -35,11 +36,13 @@ class Subject:
     """
 
     def __init__(self, op: Any, labels: Tensor | None = None, *, wide: bool = True) -> None:
-        self.op = _copy(op, wide=wide)
+        self.op = copy_of(op, wide=wide)
         self.labels = None if labels is None else labels.clone()
         self.model = getattr(self.op, "model", None) if is_loss(op) else None
         self.received: Tensor | None = None
-        self._sources = [_source(g) for kind in SOURCES for g in _found(self.op, kind)]
+        self.handed: dict[str, Tensor] = {}  # to a loss, in its last forward
+        self.before: dict[str, Tensor] = {}  # and what stood in it then
+        self._sources = [_source(part) for part in reachable(self.op) if isinstance(part, SOURCES)]
         self._buffers = [
             (tensor, tensor.clone())
             for root in self._roots()
@@ -97,18 +100,23 @@ class Subject:
             for name, op in named_ops(root).items():
                 known.add(id(op))
                 yield ("" if op is root else f"{name}."), op
+        taken: set[str] = set()
         for root in self._roots():
             names = {id(value): name for name, value in attributes(root).items()}
             for position, op in enumerate(every_part(root)):
                 if id(op) not in known and dict_of(op, "params"):
                     known.add(id(op))
                     name = given_name(op) or names.get(id(op)) or f"{type(op).__name__}_{position}"
-                    yield f"{name}.", op
+                    name = f"{name}_{position}" if name in taken else name
+                    taken.add(name)
+                    yield ("" if op is root else f"{name}."), op
 
     def forward(self, x: Tensor) -> Tensor:
+        """The outputs, in memory of their own: an op may use its own again."""
         with torch.no_grad():
             self.rewind()
-            return self.plain_forward(x)
+            outputs = self.plain_forward(x)
+            return outputs.clone() if isinstance(outputs, Tensor) else outputs
 
     def rewind(self) -> None:
         """Random numbers and buffers as they were before the first forward."""
@@ -120,10 +128,16 @@ class Subject:
 
     def plain_forward(self, x: Tensor) -> Tensor:
         if self.labels is None:
-            return self.op.forward(x)
-        predicts = x if self.model is None else self.model.forward(x)
-        loss = getattr(self.op, "forward", self.op)(predicts, self.labels.clone())
+            return forward_of(self.op)(x)
+        predicts, labels = self.predicts(x), self.labels.clone()
+        self.handed = {"predictions": predicts, "labels": labels}
+        self.before = {what: tensor.clone() for what, tensor in self.handed.items()}
+        loss = forward_of(self.op)(predicts, labels)
         return torch.as_tensor(loss, dtype=torch.float64).reshape(())
+
+    def predicts(self, x: Tensor) -> Tensor:
+        """What the loss is handed for x: its model's outputs, or x where it has none."""
+        return x if self.model is None else forward_of(self.model)(x)
 
     def backward(self, grads: Tensor) -> Any:
         with torch.no_grad():
@@ -151,10 +165,9 @@ class _Ear:
 
 def is_loss(op: Any) -> bool:
     """Whether forward takes predictions and labels."""
-    rule = getattr(op, "forward", op)
     needed = [
         p
-        for p in inspect.signature(rule).parameters.values()
+        for p in inspect.signature(forward_of(op)).parameters.values()
         if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
     ]
     return len(needed) >= 2
@@ -198,39 +211,3 @@ def _source(generator: Any) -> Callable[[], Any]:
         return functools.partial(generator.setstate, generator.getstate())
     state = copy.deepcopy(generator.bit_generator.state)
     return functools.partial(setattr, generator.bit_generator, "state", state)
-
-
-def _copy(op: Any, *, wide: bool) -> Any:
-    """A deep copy on the CPU, in float64 if `wide`; one tensor in two places stays one."""
-    memo: dict[int, Any] = {}
-    for tensor in _found(op, Tensor):
-        there = tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
-        memo[id(tensor)] = there.double() if wide and there.is_floating_point() else there
-    for module in _found(op, types.ModuleType):
-        memo[id(module)] = module
-    for generator in _found(op, torch.Generator):
-        memo[id(generator)] = torch.Generator().set_state(generator.get_state())
-    return copy.deepcopy(op, memo)
-
-
-def _found(root: Any, kind: type) -> list[Any]:
-    """Every object of `kind` in the attributes of the op, its layers and its model."""
-    found: dict[int, Any] = {}
-    seen: set[int] = set()
-    todo = [root]
-    while todo:
-        thing = todo.pop()
-        if id(thing) in seen:
-            continue
-        seen.add(id(thing))
-        if isinstance(thing, kind):
-            found[id(thing)] = thing
-        elif isinstance(thing, dict):
-            todo.extend(thing.values())
-        elif isinstance(thing, (list, tuple)):
-            todo.extend(thing)
-        elif not isinstance(thing, (type, Tensor, types.ModuleType, random.Random)) and not (
-            inspect.isroutine(thing)
-        ):
-            todo.extend(attributes(thing).values())
-    return list(found.values())

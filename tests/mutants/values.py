@@ -619,11 +619,13 @@ VALUES = [
     Mutant("SwishOfOutputs", SwishOfOutputs, "wrong-value", "inputs", normal(5, 3)),
     Mutant("TanhOfTanh", TanhOfTanh, "wrong-value", "inputs"),
     Mutant("LogisticOfInputs", LogisticOfInputs, "wrong-value", "inputs"),
-    Mutant("PowerTooHigh", PowerTooHigh, "wrong-value", "inputs"),
+    Mutant("PowerTooHigh", PowerTooHigh, "wrong-value", "inputs", also=("missing-term",)),
     Mutant("AddedConstant", AddedConstant, "wrong-value", "inputs"),
-    Mutant("ForwardOrder", ForwardOrder, "wrong-value", "inputs", normal(5, 3)),
+    Mutant(
+        "ForwardOrder", ForwardOrder, "wrong-value", "inputs", normal(5, 3), ("wrong-elements",)
+    ),
     Mutant("ForwardCumulative", ForwardCumulative, "wrong-value", "inputs"),
-    Mutant("Smallest", Smallest, "wrong-value", "inputs"),
+    Mutant("Smallest", Smallest, "wrong-elements", "inputs"),
     Mutant(
         "SquareProjection",
         lambda: SquareProjection(3, 3),

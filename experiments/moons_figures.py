@@ -1,0 +1,70 @@
+"""The pictures of `moons`: curves, data, both boundaries, and the network's while it moves."""
+
+import copy
+from typing import TYPE_CHECKING, Any
+
+from opnet import Op, make_moons, plots
+
+if TYPE_CHECKING:
+    from matplotlib.animation import FuncAnimation
+    from matplotlib.figure import Figure
+
+    from runners import RunnerV2_1
+
+NOISES = (0.0, 0.2, 0.5)
+MARKS = (("#e4007f", "o"), ("#1f4e79", "x"))  # of class 0 and class 1
+FRAMES = 60  # of the film, at most
+
+
+def curves(runner: "RunnerV2_1") -> "dict[str, Figure]":
+    losses = {"train": runner.train_loss, "dev": runner.dev_loss}
+    scores = {"train": runner.train_scores, "dev": runner.dev_scores}
+    return {
+        "loss": plots.curves(losses, "cross-entropy"),
+        "score": plots.curves(scores, "accuracy"),
+    }
+
+
+def data(rows: int, seed: int) -> "Figure":
+    """The moons at several amounts of noise, side by side and on one scale."""
+    drawing, panels = plots.figure(1, len(NOISES), width=9.6, height=3.0)
+    limits = {"xlim": (-2.8, 3.8), "ylim": (-2.3, 2.8)}
+    for axes, noise in zip(panels, NOISES, strict=True):
+        X, y = make_moons(rows, noise=noise, seed=seed)
+        for label, (color, marker) in enumerate(MARKS):
+            points = X[y.flatten() == label].T
+            axes.scatter(*points, s=8, c=color, marker=marker, lw=0.6, label=f"y = {label}")
+        axes.set(
+            title=f"noise {noise:g}", xlabel=plots.X1, ylabel=plots.X2, aspect="equal", **limits
+        )
+        axes.locator_params(nbins=4)
+        axes.label_outer()
+    panels[0].legend(loc="upper right")
+    return drawing
+
+
+def boundaries(runners: "dict[str, RunnerV2_1]", sets: dict[str, Any]) -> "Figure":
+    """Where each of {name: runner} sees the one class and where the other, and how well."""
+    titles = {}
+    for name, runner in runners.items():
+        scores = ", ".join(f"{part} {runner.evaluate(rows)[0]:.3f}" for part, rows in sets.items())
+        titles[f"{name}, accuracy:\n{scores}"] = runner.predict
+    return plots.decision_boundaries(titles, sets)
+
+
+class Film:
+    """Copies of the model while it trains, as a callback: most of early epochs, which move it most.
+
+    The n-th of N epochs is kept where n is a power of N^(1 / (FRAMES - 1)), rounded.
+    """
+
+    def __init__(self, epochs: int) -> None:
+        self.at = {round(epochs ** (i / (FRAMES - 1))) for i in range(FRAMES)}
+        self.models: dict[str, Op] = {}
+
+    def on_epoch_end(self, runner: "RunnerV2_1", epoch: int) -> None:
+        if epoch + 1 in self.at:
+            self.models[f"epoch {epoch + 1}"] = copy.deepcopy(runner.model)
+
+    def shown(self, sets: dict[str, Any]) -> "FuncAnimation":
+        return plots.moving_boundary(self.models, {"train": sets["train"]})

@@ -2,6 +2,7 @@
 
 import math
 import re
+import statistics
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -54,6 +55,19 @@ class Source(NamedTuple):
         spread = f"{min(numbers):.5g} to {max(numbers):.5g}, {len(numbers)} seeds"
         verdict = BY_SEED if all(low <= n <= high for n in numbers) else BROKEN
         return Row(self.name, what, published, spread, f"[{low:.5g}, {high:.5g}]", verdict, why)
+
+    def mean(self, what: str, published: str, obtained: Iterable[float], why: str = "") -> Row:
+        """A mean over seeds that are not known: that over as many others, one number for each.
+
+        Two means of n numbers with the deviation s are sqrt(2 / n) s apart by chance; 3 times that
+        is allowed.
+        """
+        numbers = _flat(obtained)
+        mean, chance = statistics.fmean(numbers), math.sqrt(2 / len(numbers))
+        allowed = 3 * chance * statistics.stdev(numbers)
+        verdict = BY_SEED if abs(mean - float(published)) <= allowed else BROKEN
+        tolerance = f"+- {allowed:.2g}, {len(numbers)} seeds"
+        return Row(self.name, what, published, f"{mean:.4f}", tolerance, verdict, why)
 
     def states(self, what: str, published: str, obtained: Any, holds: bool, why: str = "") -> Row:
         """A statement in words, which `holds` or does not."""

@@ -1,6 +1,7 @@
 """Figures from tensors and callables: every function returns a Figure, none opens a window."""
 
 import functools
+import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -24,6 +25,7 @@ STARS = (  # the first set, the second, the third: stars of 5, 4 and 8 points
     {"marker": (4, 1, 0), "s": 70},
     {"marker": (8, 1, 0), "s": 60},
 )
+ENDS = "osD^v"  # of the first path, the second, ...
 X1, X2 = "x₁", "x₂"  # as plain text: TeX costs a quarter of a second, once a process
 FORMATS = (".png", ".pdf", ".svg")
 
@@ -178,6 +180,35 @@ def _stars(
     if sets and legend:
         for handle in axes.legend(loc="lower left").legend_handles:
             handle.set(array=None, facecolor="white")  # a star tells the set, its colour the class
+
+
+@styled
+def descents(
+    axes: Any,
+    f: Callable[[Tensor, Tensor], Tensor],
+    paths: Mapping[str, Tensor],
+    window: Sequence[tuple[float, float]],
+    lowest: Sequence[tuple[float, float]] = (),
+    *,
+    resolution: int = 200,
+) -> list[Any]:
+    """Contours of f(x1, x2) on `axes`, and `paths` [steps, 2] as lines with a mark at their ends.
+
+    `window` is the range of x1 and that of x2, `lowest` are points to mark with a star. The levels
+    are closer together the lower they are. Returns the lines, in the order of `paths`.
+    """
+    x1, x2 = (torch.linspace(*ends, resolution, dtype=torch.float64) for ends in window)
+    y = f(*torch.meshgrid(x1, x2, indexing="xy"))
+    levels = y.min() + (y.max() - y.min()) * torch.linspace(0.1, 1, 24).double() ** 4
+    axes.contour(x1, x2, y, levels=levels, colors="0.8", linestyles="-", linewidths=0.7, zorder=0)
+    for point in lowest:
+        axes.plot(*point, marker="*", color="black", markersize=11, linestyle="none", zorder=1)
+    lines = []
+    for (name, path), marker in zip(paths.items(), itertools.cycle(ENDS)):
+        end = {"marker": marker, "markevery": [-1], "markeredgecolor": "black"}
+        lines += axes.plot(*path.T.cpu().numpy(), label=name, **end)
+    axes.set(xlabel=X1, ylabel=X2, xlim=window[0], ylim=window[1])
+    return lines
 
 
 def save(drawing: "Figure", path: str | Path) -> Path:

@@ -330,11 +330,26 @@ class Slotted:
         return grads * (1 - self.outputs**2)
 
 
+class Pixels(Op):
+    """Whole numbers from 0 to 255, from which nothing is sent back."""
+
+    def __init__(self):
+        self.params = {"W": torch.randn(6, 2)}
+
+    def forward(self, inputs):
+        self.inputs = inputs.to(self.params["W"]) / 255
+        return self.inputs @ self.params["W"]
+
+    def backward(self, grads):
+        self.grads["W"] = self.inputs.T @ grads
+
+
 SHARES = torch.tensor([[0.1, 0.2, 0.7], [0.3, 0.3, 0.4]], dtype=torch.float64)
 RIGHT = {
     "at most eight rows": (AtMostEightRows, None),
     "steep for a row of zeros": (UnitRows, None),
     "rows of one sum only": (Shares, SHARES),
+    "pixels": (Pixels, torch.arange(24, dtype=torch.uint8).reshape(4, 6)),
     "an op with slots": (lambda: Sequential(Linear(3, 2), Slotted()), None),
     "a param that must stay positive": (PositiveScale, None),
     "a NumPy generator": (NumpyDropout, None),

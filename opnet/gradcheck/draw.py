@@ -40,13 +40,16 @@ def drawn(op: Any, inputs: Any, seed: int) -> tuple[Tensor, Tensor | None]:
 
 
 def _wants_indices(op: Any, x: Tensor) -> bool:
-    """Whether forward takes whole numbers and refuses real ones, as an embedding does."""
-    for inputs, taken in ((x.double(), False), (x, True)):
+    """Whether whole numbers are what the op is for: it refuses real ones, or sends nothing back."""
+    for inputs in (x, x.double()):
+        subject = Subject(op)
         try:
-            if Subject(op).forward(inputs.clone()).is_floating_point():
-                return taken
+            outputs = subject.forward(inputs.clone())
+            sent_back = subject.backward(torch.ones_like(outputs))
         except Exception:  # whatever the op says to numbers that are not for it
-            continue
+            return inputs is not x
+        if inputs is x and not (isinstance(sent_back, Tensor) and sent_back.any()):
+            return True
     return False
 
 

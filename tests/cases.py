@@ -4,19 +4,25 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
+import torch.nn.functional as F
 
 from opnet import (
     ELU,
     GELU,
     BatchNorm,
+    BinaryCrossEntropyLoss,
+    CrossEntropyLoss,
     Dropout,
+    HalfSquaredErrorLoss,
     HardLogistic,
     HardTanh,
+    HingeLoss,
     LayerNorm,
     LeakyReLU,
     Linear,
     Logistic,
     LogSoftmax,
+    MeanSquaredErrorLoss,
     Model_MLP_L2,
     ReLU,
     Sequential,
@@ -93,6 +99,58 @@ CASES = [
         (5, 3),
     ),
     Case("Model_MLP_L2", lambda: Model_MLP_L2(2, 5, 1, **WIDE), (7, 2)),
+]
+
+
+class LossCase(NamedTuple):
+    """A loss, the head of its model, labels for predictions, and the loss as torch has it."""
+
+    name: str
+    make: Callable[[Any], Any]
+    heads: tuple[Callable[[], Any], ...]
+    labels: Callable[[torch.Tensor], torch.Tensor]
+    witness: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
+
+def model_of(case):
+    return Sequential(Linear(3, 4, "fc1", **WIDE), *(make() for make in case.heads))
+
+
+def classes(p):
+    return torch.arange(len(p)) % p.shape[-1]
+
+
+def shares(p):
+    return torch.rand_like(p).softmax(-1)
+
+
+def signs(p):
+    return torch.randn_like(p).sign()
+
+
+LOSS_CASES = [
+    LossCase(
+        "binary", BinaryCrossEntropyLoss, (Logistic,), torch.rand_like, F.binary_cross_entropy
+    ),
+    LossCase("squares", MeanSquaredErrorLoss, (), torch.randn_like, F.mse_loss),
+    LossCase(
+        "half squares",
+        HalfSquaredErrorLoss,
+        (Tanh,),
+        torch.randn_like,
+        lambda p, y: F.mse_loss(p, y) / 2,
+    ),
+    LossCase("hinge", HingeLoss, (), signs, lambda s, t: F.relu(1 - t * s).mean()),
+    LossCase("logits", CrossEntropyLoss, (), classes, F.cross_entropy),
+    LossCase("soft labels", CrossEntropyLoss, (), shares, F.cross_entropy),
+    LossCase(
+        "probabilities",
+        CrossEntropyLoss,
+        (Softmax,),
+        classes,
+        lambda p, y: F.nll_loss(p.log(), y),
+    ),
+    LossCase("logs", CrossEntropyLoss, (LogSoftmax,), classes, F.nll_loss),
 ]
 
 # logits at which p has and has not rounded to 0 or 1, with each label

@@ -5,13 +5,15 @@ import pickle
 
 import pytest
 import torch
-from cases import CASES
+from cases import CASES, LOSS_CASES, model_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from witness import autograd_of, close, grads_of, replayed
 
+import opnet
 from opnet.walk import every_op, last_op
 
+every_loss = pytest.mark.parametrize("case", LOSS_CASES, ids=[case.name for case in LOSS_CASES])
 every_case = pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
 batch_axes = st.lists(st.integers(1, 3), max_size=3).map(tuple)
 
@@ -166,3 +168,29 @@ def test_less_precision_costs_digits_and_nothing_else(case, dtype):
         assert came.dtype == dtype
         allowed = 32 * torch.finfo(dtype).eps * right.abs().max().clamp(min=1)
         assert ((came.double() - right).abs() <= allowed).all()
+
+
+@every_loss
+@given(rows=st.integers(1, 9))
+@settings(max_examples=10, deadline=None)
+def test_a_loss_sends_back_what_autograd_does(case, rows):
+    model = model_of(case)
+    loss_fn, X = case.make(model), torch.randn(rows, 3, dtype=torch.float64)
+    labels = case.labels(model(X))
+    loss_fn(model(X), labels)
+    hand = [loss_fn.backward(), *(g.clone() for g in grads_of(model))]
+    params = [p.requires_grad_() for layer in every_op(model) for p in layer.params.values()]
+    X.requires_grad_()
+    loss = case.witness(model.forward(X), labels)
+    close(loss_fn(model(X), labels), loss.detach())
+    close(hand, list(torch.autograd.grad(loss, [X, *params])))
+
+
+@every_loss
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_a_loss_passes_the_check(case, dtype):
+    model = model_of(case).to(dtype)
+    X = torch.randn(5, 3, dtype=dtype)
+    report = opnet.check(case.make(model), (X, case.labels(model(X))))
+    assert report.passed, report
+    assert len(report.rows) == 3

@@ -89,7 +89,7 @@ def rows(kept: dict[str, list[Kept]], seed: int) -> list[Row]:
     source, found = Source("NNDL 4.2, best-model rule", seed), []
     for policy, published in MEASURED.items():
         epochs, *numbers = zip(*kept[policy], strict=True)
-        why = f"{SEEDS} seeds from {seed} on; epoch {fmean(epochs):.0f} in the mean"
+        why = f"seeds {seed} on, drawn as the port draws; mean epoch {fmean(epochs):.0f}"
         for what, printed, obtained in zip(("accuracy", "loss"), published, numbers, strict=True):
             found.append(source.mean(f"{policy}: test {what}", printed, obtained, why))
     pairs = zip(kept["book"], kept["last"], strict=True)

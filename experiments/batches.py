@@ -16,7 +16,7 @@ from experiments.sources import Source
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-SEEDS, ROWS, NOISE, HIDDEN, LR, EPOCHS = 3, (640, 160), 0.2, 5, 0.5, 15
+SEEDS, ROWS, NOISE, HIDDEN, LR, EPOCHS = 3, (640, 160), 0.2, 5, 0.5, 12
 BATCHES = {"full batch": None, "mini-batch of 32": 32, "single sample": 1}
 Losses = dict[str, list[list[float]]]  # of a batch size: the dev losses of each seed
 

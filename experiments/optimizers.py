@@ -32,8 +32,7 @@ RATES = {  # on each surface, of the rules in their order
     "Rosenbrock": (0.001, 0.0005, 0.5, 0.01, 0.1),
 }
 STEPS = {"Valley": 60, "Saddle": 100, "Beale": 600, "Rosenbrock": 1500}
-COMPARED, RTOL = 200, 1e-12  # steps beside torch.optim's
-FRAMES = 48  # four seconds
+COMPARED, RTOL, NEAR, FRAMES = 200, 1e-12, 0.01, 48  # steps beside torch.optim's, how close
 Paths = dict[str, dict[str, "Tensor"]]  # points [steps + 1, 2] by surface and rule
 
 
@@ -74,12 +73,13 @@ def published(paths: Paths) -> list[Row]:
     from experiments.surfaces import Beale, Saddle, Valley
 
     source = Source("NNDL 7, optimizers")
-    slope = math.hypot(*Beale.slope(3.0, 0.5))
+    minimum = [Beale.f(3.0, 0.5), math.hypot(*Beale.slope(3.0, 0.5))]
+    far = math.dist(paths["Beale"]["Adam"][-1], (3.0, 0.5))
     left = [Saddle.f(*path[-1]) for path in paths["Saddle"].values()]
     return [
         source.printed("0.2 x1^2 + 2 x2^2 at (3, 4)", "33.8", Valley.f(*Valley.start)),
-        source.printed("Beale at (3, 0.5): y, |slope|", "0, 0", [Beale.f(3.0, 0.5), slope]),
-        source.printed("Beale: where Adam comes to", "(3, 0.5)", paths["Beale"]["Adam"][-1]),
+        source.states("Beale: y, |slope| at (3, 0.5)", "minimum", minimum, not any(minimum)),
+        source.states("Beale: Adam comes to", "(3, 0.5)", f"{far:.4f} from it", far < NEAR),
         source.states("all leave the saddle", "y < 0", left, max(left) < 0, "the lowest is -1/4"),
     ]
 

@@ -63,10 +63,11 @@ class Source(NamedTuple):
         is allowed.
         """
         numbers = _flat(obtained)
-        mean, chance = statistics.fmean(numbers), math.sqrt(2 / len(numbers))
-        allowed = 3 * chance * statistics.stdev(numbers)
+        n, mean = len(numbers), statistics.fmean(numbers)
+        variance = sum((number - mean) ** 2 for number in numbers) / (n - 1)
+        allowed = 3 * math.sqrt(2 / n * variance)
         verdict = BY_SEED if abs(mean - float(published)) <= allowed else BROKEN
-        tolerance = f"+- {allowed:.2g}, {len(numbers)} seeds"
+        tolerance = f"+- {allowed:.2g}, {n} seeds"
         return Row(self.name, what, published, f"{mean:.4f}", tolerance, verdict, why)
 
     def states(self, what: str, published: str, obtained: Any, holds: bool, why: str = "") -> Row:

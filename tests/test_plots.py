@@ -65,6 +65,20 @@ def test_a_boundary_moves_from_frame_to_frame(tmp_path):
     assert vertices.mean() == pytest.approx(1, abs=0.1)
 
 
+def test_descents_show_every_path_on_the_contours_of_its_function():
+    paths = {"a": torch.tensor([[2.0, 1.0], [1.0, 0.0], [0.0, 0.0]]), "b": torch.ones(1, 2)}
+    _, axes = plots.figure()
+    window = ((-3.0, 3.0), (-2.0, 2.0))
+    lines = plots.descents(axes, lambda x1, x2: x1**2 + 4 * x2**2, paths, window, [(0.0, 0.0)])
+    assert [line.get_label() for line in lines] == ["a", "b"]
+    assert lines[0].get_xydata().tolist() == paths["a"].tolist()
+    assert (axes.get_xlim(), axes.get_ylim()) == window
+    (contours,) = axes.collections
+    for level, path in zip(contours.levels, contours.get_paths(), strict=True):
+        x1, x2 = torch.tensor(path.vertices).T
+        torch.testing.assert_close(x1**2 + 4 * x2**2, torch.full_like(x1, level), atol=2e-3, rtol=0)
+
+
 def test_a_model_that_is_sure_everywhere_is_drawn_without_a_line():
     figure = plots.decision_boundary(lambda x: torch.ones(len(x), 1), {})
     assert len(figure.axes[0].collections) == 1

@@ -79,15 +79,16 @@ def run_all(chosen: argparse.Namespace) -> int:
 def run_ledger(chosen: argparse.Namespace) -> int:
     """The rows of every script that reproduces a source; 1 when one of them no longer holds."""
     rows: list[Row] = []
-    for name in scripts():
+    for name in cli.progress(scripts(), chosen, "scripts"):
         if name not in (*NEED_ARGUMENTS, *NO_SOURCES):
             module = importlib.import_module(f"experiments.{name}")
             with tempfile.TemporaryDirectory() as out, cli.silence():
                 settings = settings_of(module, chosen, Path(out))
                 rows += cli.run_main(settings, module.main).rows
     broken = [row for row in rows if not row.holds]
-    print(table(broken if chosen.quiet else rows, markdown=chosen.markdown))
-    print(f"{len(rows) - len(broken)} of {len(rows)} rows hold", file=sys.stderr)
+    if broken or not chosen.quiet:
+        print(table(broken if chosen.quiet else rows, markdown=chosen.markdown))
+        print(f"{len(rows) - len(broken)} of {len(rows)} rows hold", file=sys.stderr)
     return 1 if broken else 0
 
 

@@ -45,7 +45,7 @@ def main(settings: argparse.Namespace) -> Outcome:
 
     cli.print_settings(settings)
     paths: Paths = {name: {} for name in STEPS}
-    for name, rates in RATES.items():
+    for name, rates in cli.progress(RATES.items(), settings, "surfaces"):
         for (rule, (options, *_)), lr in zip(RULES.items(), rates, strict=True):
             walk = getattr(surfaces, name), lr, STEPS[name]
             paths[name][rule] = descent.by_opnet(rule, *walk, **options)

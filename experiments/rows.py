@@ -43,7 +43,10 @@ def table(rows: Sequence[Row], *, markdown: bool = False) -> str:
     """The rows as a table: in columns, or in Markdown."""
     head = Row("source", "what", "published", "obtained", "tolerance", "verdict", "why")
     if markdown:
-        lines = ["| " + " | ".join(row).replace("\n", " ") + " |" for row in (head, *rows)]
+        lines = [
+            "| " + " | ".join(cell.replace("|", r"\|") for cell in row) + " |"
+            for row in (head, *rows)
+        ]
         return "\n".join([lines[0], "|" + " --- |" * len(head), *lines[1:]])
     shown = [(r.what, r.published, r.obtained, r.verdict, r.why) for r in (head, *rows)]
     parts = [line for cells in shown for line in zip_longest(*map(_wrapped, cells), fillvalue="")]

@@ -34,7 +34,7 @@ class Source(NamedTuple):
         numbers = _flat(obtained)
         proven = _agree(right, numbers) and not _agree(published, numbers)
         verdict = WRONG if proven else BROKEN
-        tolerance, shown = f"rtol {RTOL:g} of {right}", _shown(obtained, right)
+        tolerance, shown = f"rtol {RTOL:g} of {right}, or its digits", _shown(obtained, right)
         return Row(self.name, what, published, shown, tolerance, verdict, why)
 
     def by_seed(

@@ -53,7 +53,7 @@ def arguments() -> argparse.ArgumentParser:
 
 def main(settings: argparse.Namespace) -> Outcome:
     seed, device = settings.seed, settings.device
-    seeds = range(seed, seed + SEEDS)
+    seeds = cli.progress(range(seed, seed + SEEDS), settings, "seeds")
     books = [Run(number, device, BOOKS_LR, BOOKS_EPOCHS, zeros=True) for number in seeds]
     zero, normal = (Run(seed, device, LR, EPOCHS, zeros=zeros) for zeros in (True, False))
     figures = {} if settings.no_figures else {"zero_start": drawn(zero, normal)}

@@ -19,15 +19,17 @@ class Schedule:
         raise NotImplementedError(f"{type(self).__name__}: has no __call__")
 
     def simulate(self, epochs: int | Iterable[float]) -> list[float]:
-        """[f(0), ..., f(epochs - 1)], as for a plot; `epochs` are losses where f observes them.
+        """[f(0), ..., f(epochs - 1)], as for a plot.
 
+        Where f observes losses, `epochs` may be those losses; a number stands for so many that
+        never fall.
         TypeError, ValueError for anything else. The schedule itself stays as it is.
         """
         who = type(self).__name__
         if not hasattr(self, "observe"):
             return [self(epoch) for epoch in range(check_count(f"{who}: epochs", epochs, lowest=0))]
         if not isinstance(epochs, Iterable):
-            raise TypeError(f"{who}: epochs is {epochs!r}, wanted the losses of the epochs")
+            epochs = [1.0] * check_count(f"{who}: epochs", epochs, lowest=0)
         schedule, rates = copy.deepcopy(self), []
         for epoch, loss in enumerate(epochs):
             rates.append(schedule(epoch))

@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import re
 import subprocess
 import sys
 
@@ -91,6 +92,12 @@ def test_a_table_wraps_long_cells_and_loses_no_word():
     words = " ".join(lines).split()
     assert (words.count("loss"), words.count("because")) == (30, 20)
     assert len(table([row], markdown=True).splitlines()) == 3
+
+
+def test_a_bar_in_a_cell_does_not_end_it():
+    row = SOURCE.printed("|w|", "1", 1.0, "because |b|")
+    *_, line = table([row], markdown=True).splitlines()
+    assert len(re.split(r"(?<!\\)\|", line)) == 7 + 2
 
 
 @pytest.mark.parametrize("name", REPRODUCE)

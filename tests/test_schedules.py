@@ -135,7 +135,7 @@ def test_a_schedule_of_ones_own_is_simulated():
         (lambda: ReduceOnPlateau(0.1, patience=-1), ValueError, "patience is -1"),
         (lambda: ReduceOnPlateau(0.1, threshold=-1), ValueError, "threshold is -1.0"),
         (lambda: ReduceOnPlateau(0.1, min_lr=None), TypeError, "min_lr is None"),
-        (lambda: ReduceOnPlateau(0.1).simulate(5), TypeError, "epochs is 5, wanted the losses"),
+        (lambda: ReduceOnPlateau(0.1).simulate(2.5), TypeError, "ReduceOnPlateau: epochs is 2.5"),
         (lambda: Constant(0.1).simulate(-1), ValueError, "Constant: epochs is -1"),
         (lambda: Constant(0.1).simulate([1.0]), TypeError, r"Constant: epochs is \[1.0\]"),
     ],
@@ -236,3 +236,8 @@ def test_what_is_no_schedule_and_what_cannot_be_scheduled_is_refused(job, moons)
     with pytest.raises(TypeError, match="train: WithoutLr has no lr, which a schedule would set"):
         runner.train(*moons[:2], num_epochs=1, schedule=Constant(0.1))
     assert BatchGD(0.1, runner.model).lr == 0.1
+
+
+def test_a_number_stands_for_losses_that_never_fall():
+    schedule = ReduceOnPlateau(1.0, factor=0.5, patience=1)
+    assert schedule.simulate(7) == schedule.simulate([3.0] * 7) == [1, 1, 1, 0.5, 0.5, 0.25, 0.25]

@@ -53,6 +53,8 @@ class Source(NamedTuple):
         if self.seed:
             low, high = 2 * low - high, 2 * high - low
         spread = f"{min(numbers):.5g} to {max(numbers):.5g}, {len(numbers)} seeds"
+        if len(numbers) == 1:  # a count or a median, of the seeds that `why` names
+            spread = f"{numbers[0]:.5g}"
         verdict = BY_SEED if all(low <= n <= high for n in numbers) else BROKEN
         return Row(self.name, what, published, spread, f"[{low:.5g}, {high:.5g}]", verdict, why)
 

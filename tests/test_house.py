@@ -17,10 +17,21 @@ FILES = sorted(
 
 # inside opnet a room may import rooms of its own level or below
 LEVELS = [
-    {"errors", "tensors", "numerics", "walk"},
+    {"errors", "tensors", "numerics", "walk", "arrays", "pickles", "archive"},
     {"op"},
     {"linear", "activations", "softmax", "dropout", "normalisation"},
-    {"optimizer", "optimizers", "schedules", "data", "metrics", "step", "checkpoint", "plots"},
+    {
+        "optimizer",
+        "optimizers",
+        "schedules",
+        "data",
+        "metrics",
+        "step",
+        "checkpoint",
+        "plots",
+        "paddle",
+        "foreign",
+    },
     {"losses", "cross_entropy"},
     {"models"},
     {"gradcheck", "bridge", "trace", "tracking"},

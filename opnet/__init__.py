@@ -23,11 +23,12 @@ if TYPE_CHECKING:
     from .linear import Linear
     from .losses import HalfSquaredErrorLoss, HingeLoss, MeanSquaredErrorLoss
     from .metrics import accuracy
-    from .models import Model_MLP_L2, load
+    from .models import Model_MLP_L2
     from .normalisation import BatchNorm, LayerNorm
     from .op import Op, Sequential
     from .optimizer import Optimizer
     from .optimizers import Adagrad, Adam, BatchGD, Momentum, RMSprop
+    from .restore import load, register
     from .schedules import Constant, Cosine, Exponential, ReduceOnPlateau, StepDecay, WarmUp
     from .softmax import LogSoftmax, Softmax
 
@@ -72,8 +73,9 @@ _ROOMS = {
     "WarmUp": "schedules",
     "accuracy": "metrics",
     "check": "gradcheck",
-    "load": "models",
+    "load": "restore",
     "make_moons": "data",
+    "register": "restore",
     "split": "data",
 }
 __all__ = list(_ROOMS)

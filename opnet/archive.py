@@ -8,6 +8,7 @@ import io
 import struct
 import zipfile
 import zlib
+from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -27,7 +28,7 @@ class Unpacked(NamedTuple):
     by: Literal["torch", "paddle"]
 
 
-def packed(tensors: dict[str, Tensor]) -> bytes:
+def packed(tensors: Mapping[str, Tensor]) -> bytes:
     """What torch.save writes of `tensors`; the same tensors give the same bytes.
 
     They are copied: a view would take all that it is a view of to disk. Saved into a path instead

@@ -37,8 +37,8 @@ class Linear(Op):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(name)
-        inputs = check_count(f"{self}: input_size", input_size)
-        outputs = check_count(f"{self}: output_size", output_size)
+        self.input_size = inputs = check_count(f"{self}: input_size", input_size)
+        self.output_size = outputs = check_count(f"{self}: output_size", output_size)
         device = None if device is None else pick_device(device)
         if not callable(weight_init):
             raise TypeError(f"{self}: weight_init is {weight_init!r}, wanted a callable")

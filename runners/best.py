@@ -2,6 +2,7 @@
 
 import math
 import time
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,6 +10,8 @@ import torch
 from torch import Tensor
 
 from opnet import checkpoint
+from opnet.describe import description
+from opnet.environment import environment
 from opnet.errors import NonFiniteError
 from opnet.walk import state
 
@@ -48,6 +51,14 @@ class Best:
         self.kept = self._finite = Kept(None, -math.inf, math.inf, self.snapshot())
         self._on_disk, self._written_at = self.kept, -math.inf
 
+    def alone(self) -> AbstractContextManager[None]:
+        """Nobody else writes into the directory meanwhile."""
+        return checkpoint.locked(self.directory) if self.directory else nullcontext()
+
+    def go_on(self, kept: Kept) -> None:
+        """Take up the best of a run that was stopped."""
+        self.kept = self._finite = kept
+
     def snapshot(self) -> Snapshot:
         memory = checkpoint.memory_of(self.optimizer).items()
         weights = [tensor.detach().clone() for tensor in state(self.model)]
@@ -86,8 +97,18 @@ class Best:
             weights, memory = iter(self.kept.snapshot.weights), self.kept.snapshot.memory
             layers = checkpoint.layers_of(self.model).items()
             kept = {name: {key: next(weights) for key in tensors} for name, tensors in layers}
-            checkpoint.save(self.directory, kept, memory)
+            checkpoint.save(self.directory, kept, memory, about(self.model, self.kept))
             self._on_disk, self._written_at = self.kept, now
+
+
+def about(model: Any, kept: Kept | None = None) -> dict[str, Any]:
+    """What the manifest says of the weights: whose they are, and how good they were."""
+    device = next((tensor.device for tensor in state(model)), None)
+    told = {"model": description(model), "environment": environment(device)}
+    if kept is None or kept.epoch is None:
+        return told
+    scores = {"dev_score": kept.score, "dev_loss": kept.loss}
+    return told | {"epoch": kept.epoch, "scores": scores}
 
 
 def set_weights(model: Any, snapshot: Snapshot) -> None:

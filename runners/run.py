@@ -14,7 +14,8 @@ from opnet.errors import NonFiniteError, check_rate
 from opnet.step import evaluation, first_non_finite, training_step
 from opnet.walk import every_part, set_training
 
-from .best import Best, Snapshot, set_weights
+from .best import Best, Kept, Snapshot, set_weights
+from .interrupts import held_back
 from .log import SECONDS_BETWEEN_UPDATES, Log
 
 MOST_EPOCHS_UNREAD = 100
@@ -54,6 +55,7 @@ class Run:
     ) -> None:
         self.runner, self.train_set, self.dev_set = runner, train_set, dev_set
         self.best, self.log, self.callbacks = best, log, callbacks
+        self.resumable: Any = None
         self.schedule, self.batches = schedule, batches
         self.observe = getattr(schedule, "observe", None)  # how a schedule asks for the dev loss
         self.parts = every_part(runner.model)
@@ -67,19 +69,39 @@ class Run:
         self.most_unread = max(1, min(limit, MOST_WEIGHTS_UNREAD // max(elements, 1)))
 
     def epochs(self) -> None:
-        for epoch in range(self.log.num_epochs):
-            if self.runner.stop:
-                break
-            if self.schedule:
-                self.runner.optimizer.lr = rate_of(self.schedule, epoch)
-            self.unread.append(self._epoch())
-            late = time.monotonic() - self.read_at >= SECONDS_BETWEEN_UPDATES
-            if late or len(self.unread) >= self.most_unread:
-                self.read()
-            if self.observe:
-                self.observe(self.runner.dev_loss[-1])
-            self.call("on_epoch_end", epoch)
+        resumable = self.resumable
+        with held_back(resumable is not None) as interrupted:
+            for epoch in range(self.epochs_read, self.log.num_epochs):
+                if self.runner.stop:
+                    break
+                self._epoch_and_after(epoch)
+                if resumable and (interrupted() or (epoch + 1) % resumable.every == 0):
+                    self.read()
+                    resumable.save(self.epochs_read)
+                if interrupted():
+                    done = f"epoch {self.epochs_read}/{self.log.num_epochs}"
+                    raise KeyboardInterrupt(f"after {done}, which is saved: resume goes on from it")
         self.read()
+        if resumable:
+            resumable.save(self.epochs_read, ended=True)
+
+    def go_on(self, kept: Kept, epochs_done: int, epochs_before: int) -> None:
+        """Take up a run that was stopped; model, optimizer and histories are those of then."""
+        self.best.go_on(kept)
+        self.last = self.best.snapshot()
+        self.epochs_read, self.epochs_before = epochs_done, epochs_before
+        self.log.best_score = max([0.0, *self.runner.dev_scores[epochs_before:]])
+
+    def _epoch_and_after(self, epoch: int) -> None:
+        if self.schedule:
+            self.runner.optimizer.lr = rate_of(self.schedule, epoch)
+        self.unread.append(self._epoch())
+        late = time.monotonic() - self.read_at >= SECONDS_BETWEEN_UPDATES
+        if late or len(self.unread) >= self.most_unread:
+            self.read()
+        if self.observe:
+            self.observe(self.runner.dev_loss[-1])
+        self.call("on_epoch_end", epoch)
 
     @torch.no_grad()
     def _epoch(self) -> Epoch:

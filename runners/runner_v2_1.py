@@ -10,13 +10,14 @@ from torch import Tensor
 
 from opnet import checkpoint
 from opnet.data import Batch, Rows, as_features, as_rows, fresh_generator, mini_batches
-from opnet.errors import check_count
+from opnet.errors import check_count, check_flag
 from opnet.losses import Loss
 from opnet.step import predictions
 from opnet.walk import check_places, named_ops, state, untouched
 
-from .best import KEEP, Best
+from .best import KEEP, Best, about
 from .log import Log
+from .resume import Resumable
 from .run import Run, checked_callbacks, rate_of
 
 
@@ -60,6 +61,8 @@ class RunnerV2_1:
         schedule: Callable[[int], float] | None = None,
         batch_size: int | None = None,
         generator: torch.Generator | None = None,
+        save_every: int | None = None,
+        resume: bool = False,
     ) -> None:
         """Train for `num_epochs` from the weights in memory; put the kept ones there and on disk.
 
@@ -71,6 +74,10 @@ class RunnerV2_1:
         "last". The kept weights, and what the optimizer held with them, are also put back on
         Ctrl-C, on errors and when a callback sets `runner.stop`. A callback has some of
         `on_train_begin(runner)`, `on_epoch_end(runner, epoch)`, `on_train_end(runner)`.
+        With `save_every=k` all that the run is made of goes to `save_dir`/resume every k epochs, at
+        its end, and on Ctrl-C, which then waits for the end of the epoch. `resume=True` goes on
+        from there: `num_epochs` is the total, and all ends as if the run had never stopped, to the
+        last bit; other settings or data are a CheckpointError. Where nothing is, it starts anew.
         `log_epochs=0` prints nothing. ValueError or TypeError before the first epoch for arguments
         and data that do not fit, and for a rate that is not finite or below 0; CheckpointError for
         a `save_dir` that cannot be used; NonFiniteError when a loss or a score is nan or infinite.
@@ -89,6 +96,7 @@ class RunnerV2_1:
             raise TypeError(f"train: generator is {generator!r}, wanted a torch.Generator")
         if batch_size is not None:
             batch_size = check_count("train: batch_size", batch_size)
+        save_every = _checked_saving(save_every, resume, save_dir)
         train_rows = self._rehearsed("train_set", train_set)
         dev_rows = self._rehearsed("dev_set", dev_set)
         if num_epochs == 0:
@@ -100,8 +108,20 @@ class RunnerV2_1:
         best = Best(self.model, self.optimizer, keep, save_dir)
         if self.train_loss:  # a run after a run keeps the weights that it started from, if better
             best.offer(None, *self._judge(*dev_rows)[:2], best.kept.snapshot)
+        if generator is None and _is_split(train_rows, batch_size):
+            generator = fresh_generator("train")
         log, batches = Log(num_epochs, log_epochs), _batches(train_rows, batch_size, generator)
         run = Run(self, train_rows, dev_rows, best, log, hooks, schedule, batches)
+        if save_every and best.directory:
+            made_of = {"keep": keep, "batch_size": batch_size, "schedule": schedule}
+            run.resumable = Resumable(run, best.directory, save_every, made_of, generator)
+        with best.alone():
+            if run.resumable:
+                run.resumable.begin(resume)
+            self._drive(run)
+
+    def _drive(self, run: Run) -> None:
+        """All epochs; whatever ends them, the kept weights are put back and on disk."""
         try:
             run.epochs()
         except BaseException as error:
@@ -131,14 +151,18 @@ class RunnerV2_1:
         """
         directory = checkpoint.prepare(save_dir, self.model)
         memory = checkpoint.memory_of(self.optimizer)
-        checkpoint.save(directory, checkpoint.layers_of(self.model), memory)
+        checkpoint.save(directory, checkpoint.layers_of(self.model), memory, about(self.model))
 
-    def load_model(self, model_dir: str | Path) -> None:
+    def load_model(
+        self, model_dir: str | Path, *, transpose: bool | None = None, verify: bool = True
+    ) -> None:
         """Read <layer>.pdparams of each layer with weights: all, or none and a CheckpointError.
 
-        The optimizer goes on from optimizer.pdopt; without one of its kind it starts anew.
+        The optimizer goes on from optimizer.pdopt; without one of its kind it starts anew. Layers
+        of torch's and Paddle's are read too, and a file with the state dict of a whole net;
+        `transpose` and `verify` are those of `opnet.load`.
         """
-        checkpoint.load(model_dir, self.model, self.optimizer)
+        checkpoint.load(model_dir, self.model, self.optimizer, transpose=transpose, verify=verify)
         self.kept_epoch = None
 
     def _like(self) -> Tensor:
@@ -178,10 +202,24 @@ def _batches(
     train_rows: Rows, batch_size: int | None, generator: torch.Generator | None
 ) -> Callable[[], Iterator[Batch]] | None:
     """What gives the batches of an epoch; None where one holds all rows."""
-    X, y = train_rows
-    if batch_size is None or batch_size >= X.shape[-2]:
+    if batch_size is None or generator is None or not _is_split(train_rows, batch_size):
         return None
-    return partial(mini_batches, X, y, batch_size, generator or fresh_generator("train"))
+    X, y = train_rows
+    return partial(mini_batches, X, y, batch_size, generator)
+
+
+def _is_split(train_rows: Rows, batch_size: int | None) -> bool:
+    return batch_size is not None and batch_size < train_rows[0].shape[-2]
+
+
+def _checked_saving(save_every: Any, resume: Any, save_dir: Any) -> int | None:
+    """`save_every`, for every epoch where only `resume` was asked for. ValueError, TypeError."""
+    check_flag("train: resume", resume)
+    if save_every is None and not resume:
+        return None
+    if save_dir is None:
+        raise ValueError("train: save_every and resume need a save_dir, which is None")
+    return check_count("train: save_every", 1 if save_every is None else save_every)
 
 
 def _number(who: str, value: Any) -> float:

@@ -30,6 +30,12 @@ def saved(model, directory):
     return checkpoints.save(checkpoints.prepare(directory, model), checkpoints.layers_of(model))
 
 
+def saved_alone(model, directory):
+    """As the book writes: the files of the layers and no manifest."""
+    saved(model, directory)
+    (directory / "manifest.json").unlink()
+
+
 @pytest.fixture
 def model():
     return Model_MLP_L2(2, 5, 1, generator=torch.Generator().manual_seed(1))
@@ -48,8 +54,10 @@ def test_a_file_a_layer_that_torch_reads_alone(model, tmp_path):
     paths = saved(model, tmp_path / "deep" / "down")
     assert [path.name for path in paths] == ["fc1.pdparams", "fc2.pdparams"]
     assert sorted(path.name for path in paths[0].parent.iterdir()) == [
+        ".lock",
         "fc1.pdparams",
         "fc2.pdparams",
+        "manifest.json",
     ]
     for path, layer in zip(paths, (model.fc1, model.fc2), strict=True):
         tensors = torch.load(path, weights_only=True)
@@ -101,11 +109,12 @@ def test_nothing_is_left_of_the_writing_and_an_error_keeps_the_old_file(
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(checkpoints.os, "fsync", full)
-    with pytest.raises(CheckpointError, match=r"fc1.pdparams: cannot be written: No space left"):
+    names = sorted(os.listdir(tmp_path))
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(CheckpointError, match=r"fc1.pdparams.new: cannot be written: No space"):
         saved(model, tmp_path)
     assert (first.read_bytes(), second.read_bytes()) == before
-    assert sorted(os.listdir(tmp_path)) == ["fc1.pdparams", "fc2.pdparams"]
+    assert sorted(os.listdir(tmp_path)) == names
 
 
 def test_weights_that_are_not_finite_are_not_written(model, tmp_path):
@@ -137,7 +146,7 @@ def test_a_save_dir_that_is_a_file_is_refused(model, tmp_path):
 
 
 def test_a_directory_that_may_not_be_written_is_refused(model, tmp_path, monkeypatch):
-    monkeypatch.setattr(checkpoints.os, "access", lambda path, mode: False)  # root may everywhere
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may everywhere
     with pytest.raises(CheckpointError, match="cannot be written to"):
         checkpoints.prepare(tmp_path, model)
 
@@ -176,7 +185,7 @@ BAD_FILES = {
     "empty": (b"", SAFELY),
     "text": (b"hello\n", SAFELY),
     "HTML": (b"<!DOCTYPE html><html></html>", SAFELY),
-    "truncated": (torch_bytes(GOOD)[:-100], SAFELY),
+    "truncated": (torch_bytes(GOOD)[:-100], "no whole archive"),
     "a broken pickle": (flipped_pickle(GOOD), SAFELY),
     "a list": (torch_bytes([1, 2]), "holds a list, wanted a dict of tensors"),
     "a dict of numbers": (torch_bytes({"W": 1.0}), "'W' is a float, wanted a Tensor"),
@@ -199,7 +208,7 @@ BAD_FILES = {
 def test_a_file_that_does_not_fit_is_named_and_the_model_stays(
     model, other, tmp_path, content, said
 ):
-    saved(model, tmp_path)
+    saved_alone(model, tmp_path)
     (tmp_path / "fc2.pdparams").write_bytes(content)
     before = [tensor.clone() for tensor in state(other)]
     with pytest.raises(CheckpointError, match=said) as error:
@@ -218,7 +227,7 @@ def test_a_refused_file_is_said_in_one_line_without_advice_to_read_it_unsafely(t
     first, second = done.stdout.strip().split("; ")
     assert first.endswith(
         "fc1.pdparams: no checkpoint that can be read safely: "
-        "it is no zip archive, as torch.save writes them"
+        "it names posix.mkdir, which is no tensor"
     )
     assert second.endswith("it names posix.mkdir, which is no tensor")
 
@@ -237,7 +246,7 @@ def test_a_refused_file_is_said_in_one_line_without_advice_to_read_it_unsafely(t
 )
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_tensors_of_another_kind_are_a_checkpoint_error(model, other, tmp_path, W):
-    saved(model, tmp_path)
+    saved_alone(model, tmp_path)
     torch.save({"W": W, "b": torch.zeros(1, 5)}, tmp_path / "fc1.pdparams")
     for read in (load, lambda directory: checkpoints.load(directory, other)):
         with pytest.raises(CheckpointError) as error:
@@ -249,7 +258,7 @@ def test_tensors_of_another_kind_are_a_checkpoint_error(model, other, tmp_path, 
 @pytest.mark.parametrize("wrap", [pickle.dumps, lambda value, _: torch_bytes(value)])
 def test_code_in_a_file_is_refused_and_not_run(model, other, tmp_path, wrap, protocol, monkeypatch):
     monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
-    saved(model, tmp_path)
+    saved_alone(model, tmp_path)
     content = wrap({"W": Canary(tmp_path / "was run"), "b": 1}, protocol)
     (tmp_path / "fc1.pdparams").write_bytes(content)
     before = [tensor.clone() for tensor in state(other)]
@@ -282,7 +291,7 @@ def test_what_is_missing_is_named_all_of_it(model, other, tmp_path):
 
 
 def test_other_files_are_ignored(model, other, tmp_path):
-    saved(model, tmp_path)
+    saved_alone(model, tmp_path)
     for name in ("README", "fc1", "fc1.pdparams.bak", "loss.png", "Logistic.pdparams"):
         (tmp_path / name).write_text("not parameters")
     checkpoints.load(tmp_path, other)
@@ -290,7 +299,7 @@ def test_other_files_are_ignored(model, other, tmp_path):
 
 
 def test_opnet_load_wants_two_linear_layers_that_fit(tmp_path):
-    saved(Sequential(Linear(2, 5, "fc1"), Linear(4, 1, "fc2")), tmp_path)
+    saved_alone(Sequential(Linear(2, 5, "fc1"), Linear(4, 1, "fc2")), tmp_path)
     with pytest.raises(CheckpointError, match=r"fc2.pdparams: W is float32 \[4, 1\], model wants"):
         load(tmp_path)
     torch.save({"w": torch.ones(1)}, tmp_path / "fc1.pdparams")

@@ -17,8 +17,8 @@ FILES = sorted(
 
 # inside opnet a room may import rooms of its own level or below
 LEVELS = [
-    {"errors", "tensors", "numerics", "walk", "arrays", "pickles", "archive"},
-    {"op"},
+    {"errors", "tensors", "numerics", "walk", "arrays", "pickles", "archive", "foreign"},
+    {"op", "describe", "environment"},
     {"linear", "activations", "softmax", "dropout", "normalisation"},
     {
         "optimizer",
@@ -30,10 +30,10 @@ LEVELS = [
         "checkpoint",
         "plots",
         "paddle",
-        "foreign",
     },
     {"losses", "cross_entropy"},
     {"models"},
+    {"restore"},
     {"gradcheck", "bridge", "trace", "tracking"},
     {"testing", "__main__"},
 ]

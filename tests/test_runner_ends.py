@@ -1,6 +1,7 @@
 """How runs end: callbacks, interrupts, errors, losses that are not finite."""
 
 import math
+import os
 
 import pytest
 import torch
@@ -166,7 +167,6 @@ def test_an_interrupt_while_numbers_are_read_loses_no_epoch(job, moons, monkeypa
 
 
 def test_an_error_at_the_end_is_a_note_to_the_interrupt(job, moons, tmp_path, monkeypatch):
-    from opnet import checkpoint
 
     def full(*_):
         raise OSError(28, "No space left on device")
@@ -174,7 +174,7 @@ def test_an_error_at_the_end_is_a_note_to_the_interrupt(job, moons, tmp_path, mo
     class FullDisk:
         def on_epoch_end(self, runner, epoch):
             if epoch == 3:
-                monkeypatch.setattr(checkpoint.os, "fsync", full)
+                monkeypatch.setattr(os, "fsync", full)
                 raise KeyboardInterrupt
 
     runner, recorder = job(), Recorder()
@@ -188,7 +188,7 @@ def test_an_error_at_the_end_is_a_note_to_the_interrupt(job, moons, tmp_path, mo
             callbacks=[FullDisk(), recorder],
         )
     (note,) = error.value.__notes__
-    assert note.endswith("fc1.pdparams: cannot be written: No space left on device")
+    assert note.endswith("fc1.pdparams.new: cannot be written: No space left on device")
     assert recorder.calls[-1] == "end"
 
 

@@ -1,0 +1,120 @@
+"""A set of files that changes as a whole: a crash at any moment leaves the old set or the new.
+
+Written beside the old files as `<file>.new`, the new ones count from the moment when the manifest
+that names their sums takes the place of the old manifest: that one rename is the commit. A reader
+takes a file, or its `.new`, whichever has the sum that the manifest names.
+"""
+
+import contextlib
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from ..archive import packed
+from ..errors import CheckpointError
+from . import manifest as manifests
+from .files import MANIFEST, NEW, is_there, put_in_place, read_file, remove, sync, write_new
+from .lock import locked
+from .manifest import Entry, Manifest
+
+WAYS_OUT = "if that is as it should be, delete manifest.json or pass verify=False"
+
+
+class Content(NamedTuple):
+    """A file to be: its bytes, and the tensors that they hold."""
+
+    data: bytes
+    tensors: Mapping[str, Tensor]
+
+    @classmethod
+    def of(cls, tensors: Mapping[str, Tensor]) -> "Content":
+        return cls(packed(tensors), tensors)
+
+
+def commit(directory: Path, files: Mapping[str, Content], about: Mapping[str, Any]) -> list[Path]:
+    """Put `files` in the place of the set that was there. CheckpointError, and it stays, if not."""
+    with locked(directory):
+        before = heal(directory)
+        for path in (directory / name for name in files):
+            if path.is_dir():
+                raise CheckpointError(f"{path}: is a directory, wanted a file's place")
+        entries = {name: manifests.entry(*content) for name, content in files.items()}
+        generation = before.generation + 1 if before else 1
+        text = manifests.packed(Manifest(generation, entries, dict(about)))
+        try:
+            for name, data in (*((n, c.data) for n, c in files.items()), (MANIFEST, text)):
+                write_new(directory / f"{name}{NEW}", data)
+            sync(directory)
+            put_in_place(directory / MANIFEST)
+        except BaseException:
+            with contextlib.suppress(CheckpointError):
+                heal(directory)
+            raise
+        sync(directory)  # before the renames: on the disk they must not come before the commit
+        for name in files:
+            put_in_place(directory / name)
+        for name in (before.files if before else {}).keys() - files.keys():
+            remove(directory / name)
+    return [directory / name for name in files]
+
+
+def heal(directory: Path) -> Manifest | None:
+    """Finish what a crash has left: a `.new` that the manifest names takes its place, others go."""
+    manifest = read_manifest(directory)
+    for path in directory.glob(f"*{NEW}"):
+        entry = manifest.files.get(path.name.removesuffix(NEW)) if manifest else None
+        if entry and _sum(read_file(path)) == entry.sha256:
+            put_in_place(path.with_name(path.name.removesuffix(NEW)))
+        else:
+            remove(path)
+    return manifest
+
+
+def read_manifest(directory: Path) -> Manifest | None:
+    """The manifest; None where there is none. CheckpointError for one that is damaged."""
+    if not is_there(directory / MANIFEST):
+        return None
+    data = read_file(directory / MANIFEST, manifests.MOST_BYTES)
+    return manifests.parsed(data, str(directory / MANIFEST))
+
+
+def read_set(directory: Path) -> tuple[Manifest | None, dict[str, bytes]]:
+    """The manifest and the files that it names; None and nothing where there is none.
+
+    A writer may commit in between: then all is read again.
+    """
+    while True:
+        manifest = read_manifest(directory)
+        if manifest is None:
+            return None, {}
+        data, faults = {}, []
+        for name, entry in manifest.files.items():
+            try:
+                data[name] = _named(directory / name, entry)
+            except CheckpointError as error:
+                faults.append(str(error))
+        if not faults:
+            return manifest, data
+        if read_manifest(directory) == manifest:
+            raise CheckpointError("; ".join(faults))
+
+
+def _named(path: Path, entry: Entry) -> bytes:
+    """The bytes that the entry is of, in the file or in its `.new`."""
+    new = path.with_name(path.name + NEW)
+    for place in (path, new, path):  # path again: `.new` may have taken its place in between
+        with contextlib.suppress(CheckpointError):
+            data = read_file(place, entry.size)
+            if _sum(data) == entry.sha256:
+                return data
+    data = read_file(path)
+    came, wanted = _sum(data)[:12], entry.sha256[:12]
+    sizes = f"{len(data)} bytes with sha256 {came}..., {MANIFEST} names {entry.size} with {wanted}"
+    raise CheckpointError(f"{path}: damaged or changed: {sizes}...; {WAYS_OUT}")
+
+
+def _sum(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

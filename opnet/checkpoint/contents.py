@@ -1,0 +1,38 @@
+"""What of a model and its optimizer is kept, by name."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from ..walk import dict_of, named_ops
+
+Layers = dict[str, dict[str, Tensor]]
+Memory = dict[str, Tensor]  # what an optimizer keeps: {"<layer>.<key>.<name>": tensor}
+
+
+def layers_of(model: Any) -> Layers:
+    """{layer name: {key: tensor}} of params and buffers; the tensors are the model's own."""
+    ops = named_ops(model).items()
+    layers = {name: dict_of(op, "params") | dict_of(op, "buffers") for name, op in ops}
+    return {name: tensors for name, tensors in layers.items() if tensors}
+
+
+def memory_of(optimizer: Any) -> Memory:
+    """What `optimizer` keeps between steps, its own tensors; {} where that is nothing.
+
+    It has `state_dict()` to give them and `load_state(state)` to go on from them, from {} anew.
+    """
+    gives_and_takes = hasattr(optimizer, "state_dict") and hasattr(optimizer, "load_state")
+    return optimizer.state_dict() if gives_and_takes else {}
+
+
+def non_finite(layers: Mapping[str, Mapping[str, Tensor]]) -> str:
+    """The tensors that hold nan or infinite values, in one line; empty when there are none."""
+    bad = [
+        f"{key} of {name}"
+        for name, tensors in layers.items()
+        for key, tensor in tensors.items()
+        if not tensor.isfinite().all()
+    ]
+    return f"nan or infinite values in {', '.join(bad)}" if bad else ""

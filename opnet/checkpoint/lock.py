@@ -1,0 +1,74 @@
+"""One writer to a directory at a time: a lock of the system's, so that a kill leaves none."""
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ..errors import CheckpointError
+from .files import closing, said
+
+try:
+    import fcntl
+except ImportError:  # no such lock on Windows: there two writers are not kept apart
+    fcntl = None  # type: ignore[assignment]
+
+LOCK = ".lock"
+SECONDS_TO_WAIT = 10.0
+SECONDS_BETWEEN_TRIES = 0.02
+
+_held: set[tuple[int, int, int]] = set()  # (thread, device, inode) of the lock files held
+
+
+@contextmanager
+def locked(directory: Path) -> Iterator[None]:
+    """Alone in `directory`, inside; a thread that already is goes straight on.
+
+    Another writer is waited for, ten seconds long; then a CheckpointError says who it is.
+    """
+    path = directory / LOCK
+    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
+    with said(path, "cannot be opened"):
+        file = os.open(path, flags, 0o666)
+    with closing(file):
+        found = os.fstat(file)
+        me = (threading.get_ident(), found.st_dev, found.st_ino)
+        if fcntl is None or me in _held:
+            yield
+            return
+        _wait(file, directory)
+        _held.add(me)
+        try:
+            _sign(file)
+            yield
+        finally:
+            _held.discard(me)  # closing the file gives the lock back
+
+
+def _wait(file: int, directory: Path) -> None:
+    until = time.monotonic() + SECONDS_TO_WAIT
+    while True:
+        try:
+            return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() < until:
+                time.sleep(SECONDS_BETWEEN_TRIES)
+                continue
+        except OSError as error:
+            raise CheckpointError(f"{directory}: cannot be locked: {error.strerror}") from error
+        holder = os.pread(file, 200, 0).decode(errors="replace").strip() or "another process"
+        waited = f"waited {SECONDS_TO_WAIT:g} s"
+        raise CheckpointError(f"{directory}: {holder} is writing here, {waited}")
+
+
+def _sign(file: int) -> None:
+    """Say in the file who holds it, for those who wait. Only a help: a full disk is no harm."""
+    who = f"process {os.getpid()} on {socket.gethostname()}, since {time.strftime('%F %T')}\n"
+    try:
+        os.truncate(file, 0)
+        os.pwrite(file, who.encode(), 0)
+    except OSError:
+        pass

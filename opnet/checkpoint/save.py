@@ -1,0 +1,63 @@
+"""Putting a model's layers on disk: the directory is made ready, then all files change at once."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..errors import CheckpointError, NonFiniteError
+from .atomic import Content, commit, read_manifest
+from .contents import Layers, Memory, layers_of, non_finite
+from .files import said
+from .load import Found, faults_of, read
+from .manifest import OPTIMIZER, SUFFIX
+
+WAY_OUT = "choose another directory or empty this one"
+
+
+def prepare(directory: str | Path, model: Any) -> Path:
+    """Make `directory`, parents too; refuse it when it holds layers that are not this model's."""
+    directory, layers = made(Path(directory)), layers_of(model)
+    manifest = read_manifest(directory)
+    files = manifest.files if manifest else [path.name for path in directory.glob(f"*{SUFFIX}")]
+    there = {name.removesuffix(SUFFIX) for name in files if name.endswith(SUFFIX)}
+    if strangers := sorted(there - layers.keys()):
+        stranger = f"{strangers[0]}{SUFFIX}, which this model has not"
+        raise CheckpointError(f"{directory}: holds {stranger}; {WAY_OUT}")
+    known = {name: layers[name] for name in layers if name in there}
+    if known and (faults := faults_of(_found(directory, known), known)):
+        raise CheckpointError(f"{directory}: holds another model: {faults}; {WAY_OUT}")
+    return directory
+
+
+def _found(directory: Path, known: Layers) -> Found:
+    return read(directory, [f"{name}{SUFFIX}" for name in known])
+
+
+def made(directory: Path) -> Path:
+    """The directory, made with its parents where it is not there. CheckpointError if unwritable."""
+    with said(directory, "cannot be made"):
+        directory.mkdir(parents=True, exist_ok=True)
+    if not os.access(directory, os.W_OK | os.X_OK):
+        raise CheckpointError(f"{directory}: cannot be written to")
+    return directory
+
+
+def save(
+    directory: str | Path,
+    layers: Layers,
+    memory: Memory | None = None,
+    about: Mapping[str, Any] | None = None,
+) -> list[Path]:
+    """Write one file a layer, the optimizer's if it keeps something, and the manifest: all or none.
+
+    `about` goes into the manifest: the model's description, epoch, scores. Returns the paths of the
+    files. NonFiniteError, and nothing written, when a value is nan or infinite.
+    """
+    directory = Path(directory)
+    if bad := non_finite(layers | {OPTIMIZER: memory or {}}):
+        raise NonFiniteError(f"{directory}: {bad}; nothing was written")
+    files = {f"{name}{SUFFIX}": Content.of(tensors) for name, tensors in layers.items()}
+    if memory:
+        files[OPTIMIZER] = Content.of(memory)
+    return commit(directory, files, about or {})

@@ -1,0 +1,49 @@
+"""How an op was made, in plain values: its class, and the arguments of its constructor.
+
+The convention is scikit-learn's: an argument is kept as the attribute of its name. Knows no class.
+"""
+
+import inspect
+from typing import Any
+
+from torch import Tensor
+
+from .walk import dict_of, given_name, leaf_ops
+
+OWN = "opnet."
+SETS_UP = ("generator", "device", "weight_init", "bias_init")  # say how weights began, if anything
+Description = dict[str, Any]
+
+
+def description(op: Any) -> Description:
+    """{"class": name, "arguments": {...}}, and "layers" where a constructor takes them in a row.
+
+    A class of opnet's own is called "opnet.Linear", another "Square". Where an argument is not kept
+    or no plain value, "arguments" is None and "why" names it: the op can be saved, not rebuilt.
+    """
+    cls = type(op)
+    own = cls.__module__.startswith(OWN)
+    made: Description = {"class": f"{OWN if own else ''}{cls.__name__}", "arguments": {}}
+    for key, parameter in inspect.signature(cls).parameters.items():
+        if parameter.kind is parameter.VAR_POSITIONAL:
+            made["layers"] = [description(layer) for layer in getattr(op, key, ())]
+        elif key == "name":
+            made["arguments"] |= {"name": given_name(op)} if given_name(op) else {}
+        elif key == "dtype":
+            made["arguments"]["dtype"] = _dtype(op)
+        elif (value := getattr(op, key, parameter.empty)) is None or _is_plain(value):
+            made["arguments"][key] = value
+        elif key not in SETS_UP:
+            return made | {"arguments": None, "why": f"{cls.__name__} keeps no plain {key!r}"}
+    return made
+
+
+def _is_plain(value: Any) -> bool:
+    return isinstance(value, (bool, int, float, str))
+
+
+def _dtype(op: Any) -> str | None:
+    """That of the first param, as `float32`; None where there is none."""
+    tensors = [t for leaf in leaf_ops(op) for t in dict_of(leaf, "params").values()]
+    first = next((t for t in tensors if isinstance(t, Tensor)), None)
+    return None if first is None else str(first.dtype).removeprefix("torch.")

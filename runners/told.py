@@ -1,0 +1,62 @@
+"""What a run was made of, told in plain values, so that another can be compared with it."""
+
+import hashlib
+import inspect
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+LEFT_OUT = ("model", "name", "generator", "device", "weight_init", "bias_init")
+DEPTH = 20
+
+
+def told(thing: Any, depth: int = 0) -> Any:
+    """A value as it is, a tensor by its sum, a function by its name, an object by its arguments.
+
+    These are the parameters of its constructor that are attributes too, as scikit-learn keeps them.
+    """
+    if thing is None or isinstance(thing, (bool, int, float, str)):
+        return thing
+    if isinstance(thing, Tensor):
+        return fingerprint(thing)
+    if isinstance(thing, (list, tuple)) and depth < DEPTH:
+        return [told(part, depth + 1) for part in thing]
+    if inspect.isroutine(thing) or isinstance(thing, type) or depth >= DEPTH:
+        return getattr(thing, "__qualname__", type(thing).__name__)
+    arguments = inspect.signature(type(thing)).parameters if _has_signature(thing) else ()
+    kept = [key for key in arguments if hasattr(thing, key) and key not in LEFT_OUT]
+    return {"class": type(thing).__name__} | {
+        key: told(getattr(thing, key), depth + 1) for key in kept
+    }
+
+
+def fingerprint(tensor: Tensor) -> str:
+    """`float32 [640, 2]` and the sum over the bytes: equal for equal tensors on any device."""
+    kind = f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"
+    data = tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy()
+    return f"{kind} {hashlib.sha256(data.data).hexdigest()[:16]}"
+
+
+def differences(was: Any, now: Any, where: str = "") -> Iterator[str]:
+    """`optimizer.init_lr is 4.0, was 8.0` for each value that differs."""
+    if isinstance(was, dict) and isinstance(now, dict):
+        for key in {**was, **now}:
+            yield from differences(was.get(key), now.get(key), f"{where}.{key}".lstrip("."))
+    elif isinstance(was, list) and isinstance(now, list) and len(was) == len(now):
+        for position, (old, new) in enumerate(zip(was, now, strict=True)):
+            yield from differences(old, new, f"{where}[{position}]")
+    elif was != now:
+        yield f"{where} is {_short(now)}, was {_short(was)}"
+
+
+def _short(value: Any) -> str:
+    return value.get("class", "{...}") if isinstance(value, dict) else f"{value!r:.80}"
+
+
+def _has_signature(thing: Any) -> bool:
+    try:
+        return bool(inspect.signature(type(thing)))
+    except (TypeError, ValueError):
+        return False

@@ -1,7 +1,8 @@
 """The bytes of a file of tensors: written as torch.save writes them, read as torch or Paddle wrote.
 
 A torch file is a zip archive of plain records: every one must be whole, stored as it is and of the
-sum (CRC-32) that the archive gives for it, before anything is made of it.
+sum (CRC-32) that the archive gives for it, before anything is made of it. torch.load checks no sum,
+and makes a bytearray of whatever length a file names.
 """
 
 import io

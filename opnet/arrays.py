@@ -146,6 +146,12 @@ def _latin1(*args: object) -> bytes:
     raise CheckpointError("text that is to be encoded otherwise than in latin1")
 
 
+def _no_bytes(*args: object) -> bytes:
+    if args:
+        raise CheckpointError("bytes that are written otherwise than Python writes them")
+    return b""
+
+
 def _tuple(*args: object) -> tuple[object, ...]:
     match args:
         case (tuple(items),):
@@ -193,6 +199,8 @@ BUILDERS: dict[str, Callable[..., Any]] = {
     "numpy._core.numeric _frombuffer": _from_buffer,
     "numpy dtype": _dtype,
     "_codecs encode": _latin1,
+    "builtins bytes": _no_bytes,  # protocols 0 to 2 write b"" as a call
+    "__builtin__ bytes": _no_bytes,
     "builtins tuple": _tuple,  # Paddle's pair of name and array
     "__builtin__ tuple": _tuple,
     "collections OrderedDict": _ordered,

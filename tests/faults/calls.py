@@ -10,16 +10,15 @@ import builtins
 import errno
 import fcntl
 import io
-import itertools
 import os
 import signal
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from . import judge, states
-from .fork import Say, in_child
+from .fork import Say, in_batches, in_child
 from .judge import Bench, Trial
 from .writers import Writer
 
@@ -27,11 +26,13 @@ CHANGING = ("write", "fsync", "fdatasync", "ftruncate", "rename", "replace", "li
 CHANGING += ("unlink", "remove", "mkdir", "rmdir", "chmod", "utime")
 READING = ("open", "read", "close", "stat", "lstat", "fstat", "lseek", "listdir", "scandir")
 PATCHED = {os: (*CHANGING, *READING), fcntl: ("flock", "lockf")}
+OPEN = io.open
 ERRORS = ("ENOSPC", "EIO", "EACCES")
 DEAD = "EIO from here on"
 SHORT = "a short write"
 KILL = "kill"
 HALF = "kill in the middle"
+MAY_HOLD = {1: "old", 2: "old", 3: "new"}  # epochs, after a save of 3 that did not return
 
 
 class Calls:
@@ -48,6 +49,12 @@ class Calls:
         builtins.open = io.open = _pyio.open
         return self
 
+    def forget(self) -> None:
+        for module, names in PATCHED.items():
+            for name in names:
+                setattr(module, name, getattr(module, name).args[1])
+        builtins.open = io.open = OPEN
+
     def _call(self, name: str, real: Callable[..., Any], *given: Any, **named: Any) -> Any:
         number = len(self.made)
         self.made.append(name)
@@ -62,7 +69,7 @@ class Calls:
         if self.action in (KILL, HALF):
             os.kill(os.getpid(), signal.SIGKILL)
         if self.action == SHORT:
-            return written
+            return written if name == "write" else real(*given, **named)
         if name == "close":
             real(*given)  # one that fails closes all the same
         code = getattr(errno, self.action.split()[0])
@@ -80,65 +87,78 @@ def made_by(job: Callable[[], None]) -> list[str]:
     return in_child(count).said[0]
 
 
-def wrong_ways(made: list[str], actions: tuple[str, ...]) -> list[tuple[int, str, str]]:
-    """(number, name, action) of all that can go wrong."""
+class Way(NamedTuple):
+    """One way to go wrong: what is done to which call of a save into a copy of `start`."""
+
+    start: Path
+    number: int
+    name: str
+    action: str
+
+    def __str__(self) -> str:
+        left = sorted(path.name for path in self.start.glob("*.new"))
+        return f"{self.action} at call {self.number}, {self.name}, over {left or 'a whole set'}"
+
+
+def wrong_ways(start: Path, made: list[str], actions: tuple[str, ...]) -> list[Way]:
     return [
-        (number, name, action)
+        Way(start, number, name, action)
         for number, name in enumerate(made)
         for action in actions
         if name == "write" or action not in (SHORT, HALF)
     ]
 
 
-def failing_save(bench: Bench, trials: int) -> Iterator[Trial]:
-    return _wrong_saves(bench, trials, (*ERRORS, DEAD, SHORT))
-
-
 def killed_save(bench: Bench, trials: int) -> Iterator[Trial]:
-    return _wrong_saves(bench, trials, (KILL, HALF))
+    for way in thinned(_ways(bench, (KILL, HALF)), trials):
+        with bench.copy(way.start) as directory:
+            job = partial(_with_a_fault, bench.writer, directory, way)
+            if in_child(lambda say, job=job: say(job())).signal != signal.SIGKILL:
+                yield Trial("other", f"{way}: the call was not made")
+            trial = judge.verdict(bench.writer, directory, MAY_HOLD, then=4)
+        yield trial._replace(story=f"{way}: {trial.story}")
 
 
-def _wrong_saves(bench: Bench, trials: int, actions: tuple[str, ...]) -> Iterator[Trial]:
-    """A save over a whole state, and over all that a save that was killed may leave."""
+def failing_save(bench: Bench, trials: int) -> Iterator[Trial]:
+    ways = thinned(_ways(bench, (*ERRORS, DEAD, SHORT)), trials)
+    said = in_batches(ways, partial(_failed_save, bench), ("crash", "save or load died"))
+    for way, trial in zip(ways, said, strict=True):
+        yield Trial(trial[0], f"{way}: {trial[1]}")
+
+
+def _failed_save(bench: Bench, way: Way) -> Trial:
+    """The verdict on a save of 3 that goes wrong, and on the one that follows."""
+    with bench.copy(way.start) as directory:
+        said = _with_a_fault(bench.writer, directory, way)
+        if said != "returned" and not said.startswith("CheckpointError"):
+            return Trial("other", f"save: {said}")
+        allowed = {3: "new"} if said == "returned" else MAY_HOLD
+        trial = judge.judged(bench.writer, directory, allowed, then=4)
+    return trial._replace(story=f"{trial.story}; save: {said}")
+
+
+def _ways(bench: Bench, actions: tuple[str, ...]) -> list[Way]:
+    """All that can go wrong with a save over a whole state, or over what a killed one left."""
     ways = []
     for start in _starts(bench):
         with bench.copy(start) as directory:
             made = made_by(_save(bench.writer, directory, 3))
-        ways += [(start, *way) for way in wrong_ways(made, actions)]
-    for start, number, name, action in thinned(ways, trials):
-        with bench.copy(start) as directory:
-            trial = _wrong_save(bench.writer, directory, action, number)
-        yield trial._replace(story=f"{action} at call {number}, {name}: {trial.story}")
+        ways += wrong_ways(start, made, actions)
+    return ways
 
 
 def _starts(bench: Bench) -> list[Path]:
     """Directories that hold 1, and those that a save of 2 over it leaves when it is killed."""
-    starts = {"": bench.saved(1)}
-    with bench.copy(starts[""]) as directory:
+    first = bench.saved(1)
+    starts = {"": first}
+    with bench.copy(first) as directory:
         made = made_by(_save(bench.writer, directory, 2))
-    for number in range(len(made)):
+    for way in wrong_ways(first, made, (KILL,)):
         directory = bench.saved(1)
-        in_child(partial(_with_a_fault, _save(bench.writer, directory, 2), KILL, number))
-        held = {path.name: path.read_bytes() for path in directory.iterdir()}
-        starts.setdefault(str(sorted(held.items())), directory)
+        job = partial(_with_a_fault, bench.writer, directory, way, epoch=2)
+        in_child(lambda say, job=job: say(job()))
+        starts.setdefault(str(sorted(path.name for path in directory.iterdir())), directory)
     return list(starts.values())
-
-
-def _wrong_save(writer: Writer, directory: Path, action: str, number: int) -> Trial:
-    """The verdict on a save of 3 that goes wrong, and on the one that follows."""
-    save = _save(writer, directory, 3)
-    said, ended_by = in_child(partial(_with_a_fault, save, action, number))
-    if ended_by != (signal.SIGKILL if action in (KILL, HALF) else 0):
-        return Trial("crash", f"save ended with signal {ended_by}")
-    returned = said == ["returned"]
-    if said and not returned and not said[0].startswith("CheckpointError"):
-        return Trial("other", f"save: {said[0]}")
-    allowed = {3: "new"} if returned else {1: "old", 2: "old", 3: "new"}
-    trial = judge.verdict(writer, directory, allowed)
-    if trial.outcome in judge.BAD:
-        return trial._replace(story=f"{trial.story}; save: {said}")
-    next_save = judge.goes_on(writer, directory, 4)
-    return next_save if next_save.outcome in judge.BAD else trial
 
 
 def _save(writer: Writer, directory: Path, epoch: int) -> Callable[[], None]:
@@ -147,36 +167,38 @@ def _save(writer: Writer, directory: Path, epoch: int) -> Callable[[], None]:
     return partial(writer.save, directory, runner)
 
 
-def _with_a_fault(job: Callable[[], None], action: str, number: int, say: Say) -> None:
-    calls = Calls(action, number).watch()
-    said = "returned"
+def _with_a_fault(writer: Writer, directory: Path, way: Way, epoch: int = 3) -> str:
+    """How a save ends that meets the fault: "returned", or the error."""
+    save, calls = _save(writer, directory, epoch), Calls(way.action, way.number).watch()
     try:
-        job()
+        save()
     except Exception as error:
-        said = f"{type(error).__name__}: {error}"
-    calls.wrong = -1
-    say(said)
+        return f"{type(error).__name__}: {error}"
+    finally:
+        calls.forget()
+    return "returned"
 
 
 def failing_load(bench: Bench, trials: int) -> Iterator[Trial]:
     """A load whose calls fail in turn gives the state or a CheckpointError, never half of it."""
-    directory = bench.saved(1)
-    made = made_by(lambda: judge.loaded(bench.writer, directory))
-    for number, name, action in thinned(wrong_ways(made, ("EIO", "EACCES", DEAD)), trials):
+    start = bench.saved(1)
+    made = made_by(lambda: judge.loaded(bench.writer, start))
+    ways = thinned(wrong_ways(start, made, ("EIO", "EACCES", DEAD)), trials)
+    said = in_batches(ways, partial(_failed_load, bench.writer), ("crash", "load died"))
+    for way, (kind, what) in zip(ways, said, strict=True):
+        outcome = judge.named(what, {1: "old"}) if kind == "numbers" else kind
+        yield Trial(outcome, f"{way}: {what}")
 
-        def load(say: Say, number: int = number, action: str = action) -> None:
-            Calls(action, number).watch()
-            say(judge.loaded(bench.writer, directory))
 
-        report = in_child(load)
-        story = f"{action} at call {number}, {name}: {report.said}"
-        kind, what = report.said[0] if report.said else ("crash", report.signal)
-        if kind == "numbers":
-            kind = "old" if what == [1] else "torn" if len(what) > 1 else "silent"
-        yield Trial(kind, story)
+def _failed_load(writer: Writer, way: Way) -> tuple[str, Any]:
+    calls = Calls(way.action, way.number).watch()
+    try:
+        return judge.loaded(writer, way.start)
+    finally:
+        calls.forget()
 
 
 def thinned(items: list[Any], most: int) -> list[Any]:
     """Some of the items, spread over all of them: at most so many."""
     step = max(1, -(-len(items) // most))
-    return list(itertools.islice(items, 0, None, step))
+    return items[::step]

@@ -6,10 +6,12 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 SECONDS = 60  # a child that runs longer hangs: SIGALRM ends it
+BATCH = 100
 Say = Callable[[Any], None]
 Job = Callable[[Say], None]
 
@@ -53,6 +55,24 @@ def in_child(job: Job, *, kill_after: float | None = None) -> Report:
         time.sleep(kill_after)
         child.kill()
     return child.report()
+
+
+def in_batches(items: Sequence[Any], job: Callable[[Any], Any], crashed: Any) -> Iterator[Any]:
+    """job(item) of each, many in one child; `crashed` for the one that a child died of."""
+    done = 0
+    while done < len(items):
+        batch = items[done : done + BATCH]
+        said, ended_by = in_child(partial(_each, batch, job))
+        yield from said
+        done += len(said)
+        if ended_by:
+            yield crashed
+            done += 1
+
+
+def _each(batch: Sequence[Any], job: Callable[[Any], Any], say: Say) -> None:
+    for item in batch:
+        say(job(item))
 
 
 def _run(job: Job, writing: int) -> None:

@@ -64,19 +64,24 @@ class Bench:
         shutil.rmtree(directory)
 
 
-def verdict(
-    writer: Writer, directory: Path, allowed: dict[int, str], *, may_refuse: bool = False
-) -> Trial:
-    """What `directory` holds after a fault: the name that `allowed` gives to its epoch, or BAD."""
-    found = in_child(lambda say: say(loaded(writer, directory)))
-    if found.signal:
-        return Trial("crash", f"load ended with signal {found.signal}")
-    kind, what = found.said[0]
+def verdict(writer: Writer, directory: Path, allowed: dict[int, str], then: int = 0) -> Trial:
+    """`judged` in a child of its own."""
+    said, ended_by = in_child(lambda say: say(judged(writer, directory, allowed, then)))
+    return Trial("crash", f"load ended with signal {ended_by}") if ended_by else Trial(*said[0])
+
+
+def judged(writer: Writer, directory: Path, allowed: dict[int, str], then: int = 0) -> Trial:
+    """What `directory` holds: the name that `allowed` gives to its epoch, or BAD.
+
+    `then` is an epoch to save afterwards, which has to work too.
+    """
+    kind, what = loaded(writer, directory)
     if kind == "refused":
-        return Trial("refused" if may_refuse else "lost", what)
+        return Trial("lost", what)
     if kind != "numbers":
         return Trial(kind, what)
-    return _of_numbers(directory, what, allowed)
+    trial = _of_numbers(directory, what, allowed)
+    return _next_save(writer, directory, then, trial) if then else trial
 
 
 def loaded(writer: Writer, directory: Path) -> tuple[str, Any]:
@@ -92,37 +97,41 @@ def loaded(writer: Writer, directory: Path) -> tuple[str, Any]:
     return "numbers", states.numbers(states.tensors(runner))
 
 
-def _of_numbers(directory: Path, what: list[float], allowed: dict[int, str]) -> Trial:
+def named(what: list[float], allowed: dict[int, str]) -> str:
+    """The name of a state by its numbers: that of its epoch, or of what is wrong with them."""
     if len(what) > 1:
-        return Trial("torn", f"holds numbers of {what}, wanted one of {list(allowed)}")
-    (epoch,) = what
-    if epoch not in allowed:
-        older = 0 <= epoch < min(allowed)
-        return Trial("lost" if older else "silent", f"holds {epoch}, wanted {list(allowed)}")
+        return "torn"
+    if (epoch := what[0]) in allowed:
+        return allowed[int(epoch)]
+    return "lost" if 0 <= epoch < min(allowed) else "silent"
+
+
+def _of_numbers(directory: Path, what: list[float], allowed: dict[int, str]) -> Trial:
+    outcome = named(what, allowed)
+    if outcome in BAD:
+        return Trial(outcome, f"holds {what}, wanted one of {list(allowed)}")
+    epoch = what[0]
     for name in states.files(states.runner()):
         ours = [states.on_disk(directory / f"{name}{ending}") for ending in ("", ".new")]
         if [epoch] not in ours:
             return Trial("silent", f"loads as {epoch}, but {name} holds {ours}")
-    return Trial(allowed[int(epoch)])
+    return Trial(outcome)
 
 
-def goes_on(writer: Writer, directory: Path, epoch: int) -> Trial:
-    """Whether the next save works, leaves its epoch in every plain file, and nothing else."""
-
-    def save(say: Say) -> None:
-        runner = states.runner()
-        states.fill(runner, epoch)
-        try:
-            writer.save(directory, runner)
-        except Exception as error:
-            say(f"{type(error).__name__}: {error}")
-
-    done = in_child(save)
-    if done.signal or done.said:
-        return Trial("stuck", f"the next save: {done.said or f'signal {done.signal}'}")
+def _next_save(writer: Writer, directory: Path, epoch: int, trial: Trial) -> Trial:
+    """`trial`, unless the next save fails or leaves anything but its epoch in the plain files."""
+    if trial.outcome in BAD:
+        return trial
+    runner = states.runner()
+    states.fill(runner, epoch)
+    try:
+        writer.save(directory, runner)
+    except Exception as error:
+        return Trial("stuck", f"the next save: {type(error).__name__}: {error}")
     if left := [path.name for path in directory.iterdir() if path.suffix == ".new"]:
         return Trial("stuck", f"the next save leaves {left}")
-    for name in states.files(states.runner()):
+    for name in states.files(runner):
         if states.on_disk(directory / name) != [epoch]:
             return Trial("stuck", f"the next save leaves another epoch in {name}")
-    return verdict(writer, directory, {epoch: "new"})
+    after = judged(writer, directory, {epoch: "new"})
+    return after if after.outcome in BAD else trial

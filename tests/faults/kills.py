@@ -22,11 +22,9 @@ def while_saving(bench: Bench, trials: int) -> Iterator[Trial]:
         life = bench.random.uniform(0, longest)
         said = in_child(_saving(writer, directory, last + 1), kill_after=life).said
         old = said[-1] if said else last
-        trial = judge.verdict(writer, directory, {old: "old", old + 1: "new"})
-        last = old + (trial.outcome == "new")
-        if number % 2 and trial.outcome not in judge.BAD:
-            next_save, last = judge.goes_on(writer, directory, last + 1), last + 1
-            trial = next_save if next_save.outcome in judge.BAD else trial
+        then = old + 2 if number % 2 else 0
+        trial = judge.verdict(writer, directory, {old: "old", old + 1: "new"}, then)
+        last = then or old + (trial.outcome == "new")
         if trial.outcome in judge.BAD:
             last, directory = 1, bench.saved(1)
         yield trial._replace(story=f"killed after {life * 1e3:.2f} ms: {trial.story}")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from . import calls, kills
+from . import calls, damage, full, kills
 from .judge import BAD, GOOD, Bench, Skipped, Trial
 from .writers import WRITERS
 
@@ -41,6 +41,11 @@ FAULTS = {
     "kill -9 at each system call of a save": Fault(calls.killed_save, ALL),
     "each system call of a save fails": Fault(calls.failing_save, ALL),
     "each system call of a load fails": Fault(calls.failing_load, ALL),
+    "no file may grow: RLIMIT_FSIZE": Fault(full.limited_file, ALL),
+    "the disk is full": Fault(full.full_disk, ALL),
+    "each file cut off after each byte": Fault(damage.truncations, ALL),
+    "a bit flips": Fault(damage.flips, 2000),
+    "a bit flips, no manifest": Fault(damage.flips_alone, 500),
 }
 
 

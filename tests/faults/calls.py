@@ -1,0 +1,204 @@
+"""Every system call of a save or a load goes wrong in turn: fails, or is the last before kill -9.
+
+The calls are those that Python code makes through `os` and `fcntl`; `open` is replaced by the one
+of `_pyio`, which makes the same calls through `os`. Where strace works a test compares them with
+the kernel's.
+"""
+
+import _pyio
+import builtins
+import errno
+import fcntl
+import io
+import os
+import signal
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from . import judge, states
+from .fork import Say, in_batches, in_child
+from .judge import Bench, Trial
+from .writers import Writer
+
+CHANGING = ("write", "fsync", "fdatasync", "ftruncate", "rename", "replace", "link", "symlink")
+CHANGING += ("unlink", "remove", "mkdir", "rmdir", "chmod", "utime")
+READING = ("open", "read", "close", "stat", "lstat", "fstat", "lseek", "listdir", "scandir")
+PATCHED = {os: (*CHANGING, *READING), fcntl: ("flock", "lockf")}
+OPEN = io.open
+ERRORS = ("ENOSPC", "EIO", "EACCES")
+DEAD = "EIO from here on"
+SHORT = "a short write"
+KILL = "kill"
+HALF = "kill in the middle"
+MAY_HOLD = {1: "old", 2: "old", 3: "new"}  # epochs, after a save of 3 that did not return
+
+
+class Calls:
+    """Counts the calls of this process and does `action` to the one numbered `wrong`."""
+
+    def __init__(self, action: str = "", wrong: int = -1) -> None:
+        self.action, self.wrong = action, wrong
+        self.made: list[str] = []
+
+    def watch(self) -> "Calls":
+        for module, names in PATCHED.items():
+            for name in names:
+                setattr(module, name, partial(self._call, name, getattr(module, name)))
+        builtins.open = io.open = _pyio.open
+        return self
+
+    def forget(self) -> None:
+        for module, names in PATCHED.items():
+            for name in names:
+                setattr(module, name, getattr(module, name).args[1])
+        builtins.open = io.open = OPEN
+
+    def _call(self, name: str, real: Callable[..., Any], *given: Any, **named: Any) -> Any:
+        number = len(self.made)
+        self.made.append(name)
+        if number == self.wrong or (number > self.wrong >= 0 and self.action == DEAD):
+            return self._go_wrong(name, real, *given, **named)
+        return real(*given, **named)
+
+    def _go_wrong(self, name: str, real: Callable[..., Any], *given: Any, **named: Any) -> Any:
+        if name == "write" and self.action in (SHORT, HALF):
+            file, content = given
+            written = real(file, memoryview(content)[: len(content) // 2])
+        if self.action in (KILL, HALF):
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self.action == SHORT:
+            return written if name == "write" else real(*given, **named)
+        if name == "close":
+            real(*given)  # one that fails closes all the same
+        code = getattr(errno, self.action.split()[0])
+        raise OSError(code, os.strerror(code), *given[:1] if isinstance(given[0], str) else ())
+
+
+def made_by(job: Callable[[], None]) -> list[str]:
+    """The names of the calls that `job` makes, in order."""
+
+    def count(say: Say) -> None:
+        calls = Calls().watch()
+        job()
+        say(calls.made)
+
+    return in_child(count).said[0]
+
+
+class Way(NamedTuple):
+    """One way to go wrong: what is done to which call of a save into a copy of `start`."""
+
+    start: Path
+    number: int
+    name: str
+    action: str
+
+    def __str__(self) -> str:
+        left = sorted(path.name for path in self.start.glob("*.new"))
+        return f"{self.action} at call {self.number}, {self.name}, over {left or 'a whole set'}"
+
+
+def wrong_ways(start: Path, made: list[str], actions: tuple[str, ...]) -> list[Way]:
+    return [
+        Way(start, number, name, action)
+        for number, name in enumerate(made)
+        for action in actions
+        if name == "write" or action not in (SHORT, HALF)
+    ]
+
+
+def killed_save(bench: Bench, trials: int) -> Iterator[Trial]:
+    for way in thinned(_ways(bench, (KILL, HALF)), trials):
+        with bench.copy(way.start) as directory:
+            job = partial(_with_a_fault, bench.writer, directory, way)
+            if in_child(lambda say, job=job: say(job())).signal != signal.SIGKILL:
+                yield Trial("other", f"{way}: the call was not made")
+            trial = judge.verdict(bench.writer, directory, MAY_HOLD, then=4)
+        yield trial._replace(story=f"{way}: {trial.story}")
+
+
+def failing_save(bench: Bench, trials: int) -> Iterator[Trial]:
+    ways = thinned(_ways(bench, (*ERRORS, DEAD, SHORT)), trials)
+    said = in_batches(ways, partial(_failed_save, bench), ("crash", "save or load died"))
+    for way, trial in zip(ways, said, strict=True):
+        yield Trial(trial[0], f"{way}: {trial[1]}")
+
+
+def _failed_save(bench: Bench, way: Way) -> Trial:
+    """The verdict on a save of 3 that goes wrong, and on the one that follows."""
+    with bench.copy(way.start) as directory:
+        said = _with_a_fault(bench.writer, directory, way)
+        if said != "returned" and not said.startswith("CheckpointError"):
+            return Trial("other", f"save: {said}")
+        allowed = {3: "new"} if said == "returned" else MAY_HOLD
+        trial = judge.judged(bench.writer, directory, allowed, then=4)
+    return trial._replace(story=f"{trial.story}; save: {said}")
+
+
+def _ways(bench: Bench, actions: tuple[str, ...]) -> list[Way]:
+    """All that can go wrong with a save over a whole state, or over what a killed one left."""
+    ways = []
+    for start in _starts(bench):
+        with bench.copy(start) as directory:
+            made = made_by(_save(bench.writer, directory, 3))
+        ways += wrong_ways(start, made, actions)
+    return ways
+
+
+def _starts(bench: Bench) -> list[Path]:
+    """Directories that hold 1, and those that a save of 2 over it leaves when it is killed."""
+    first = bench.saved(1)
+    starts = {"": first}
+    with bench.copy(first) as directory:
+        made = made_by(_save(bench.writer, directory, 2))
+    for way in wrong_ways(first, made, (KILL,)):
+        directory = bench.saved(1)
+        job = partial(_with_a_fault, bench.writer, directory, way, epoch=2)
+        in_child(lambda say, job=job: say(job()))
+        starts.setdefault(str(sorted(path.name for path in directory.iterdir())), directory)
+    return list(starts.values())
+
+
+def _save(writer: Writer, directory: Path, epoch: int) -> Callable[[], None]:
+    runner = states.runner()
+    states.fill(runner, epoch)
+    return partial(writer.save, directory, runner)
+
+
+def _with_a_fault(writer: Writer, directory: Path, way: Way, epoch: int = 3) -> str:
+    """How a save ends that meets the fault: "returned", or the error."""
+    save, calls = _save(writer, directory, epoch), Calls(way.action, way.number).watch()
+    try:
+        save()
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+    finally:
+        calls.forget()
+    return "returned"
+
+
+def failing_load(bench: Bench, trials: int) -> Iterator[Trial]:
+    """A load whose calls fail in turn gives the state or a CheckpointError, never half of it."""
+    start = bench.saved(1)
+    made = made_by(lambda: judge.loaded(bench.writer, start))
+    ways = thinned(wrong_ways(start, made, ("EIO", "EACCES", DEAD)), trials)
+    said = in_batches(ways, partial(_failed_load, bench.writer), ("crash", "load died"))
+    for way, (kind, what) in zip(ways, said, strict=True):
+        outcome = judge.named(what, {1: "old"}) if kind == "numbers" else kind
+        yield Trial(outcome, f"{way}: {what}")
+
+
+def _failed_load(writer: Writer, way: Way) -> tuple[str, Any]:
+    calls = Calls(way.action, way.number).watch()
+    try:
+        return judge.loaded(writer, way.start)
+    finally:
+        calls.forget()
+
+
+def thinned(items: list[Any], most: int) -> list[Any]:
+    """Some of the items, spread over all of them: at most so many."""
+    step = max(1, -(-len(items) // most))
+    return items[::step]

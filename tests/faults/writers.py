@@ -1,0 +1,51 @@
+"""Who is put to the test: opnet, and one that has to fail it."""
+
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from opnet import CheckpointError
+
+from . import states
+
+
+class Writer(Protocol):
+    """Saves what a runner holds, and loads it: all of it, or a CheckpointError."""
+
+    def save(self, directory: Path, runner: Any) -> None: ...
+    def load(self, directory: Path, runner: Any) -> None: ...
+
+
+class Ours:
+    """opnet.checkpoint through the runner's two methods."""
+
+    def save(self, directory: Path, runner: Any) -> None:
+        runner.save_model(directory)
+
+    def load(self, directory: Path, runner: Any) -> None:
+        runner.load_model(directory)
+
+
+class Plain:
+    """torch.save of each layer over the old file: shows that the trials can fail."""
+
+    def save(self, directory: Path, runner: Any) -> None:
+        for name, tensors in states.files(runner).items():
+            try:
+                with open(directory / name, "wb") as file:
+                    torch.save(tensors, file)
+            except (OSError, RuntimeError) as error:
+                raise CheckpointError(f"{name}: {error}") from error
+
+    def load(self, directory: Path, runner: Any) -> None:
+        for name, tensors in states.files(runner).items():
+            try:
+                found = torch.load(directory / name, weights_only=True)
+                for key, tensor in tensors.items():
+                    tensor.copy_(found[key])
+            except Exception as error:
+                raise CheckpointError(f"{name}: {error}") from error
+
+
+WRITERS = {"opnet": Ours(), "plain": Plain()}

@@ -1,0 +1,45 @@
+"""The faults of CI leave a whole state or an error; a plain writer, put to the same test, fails."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from faults.table import FAULTS
+
+ROOT = Path(__file__).parents[1]
+
+
+def table(*arguments):
+    """Exit code, rows by fault, stories: from a process with one thread, which alone may fork."""
+    command = [sys.executable, "-m", "tests.faults", *map(str, arguments)]
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False
+    )
+    head, *lines = (re.split(r"\s{2,}", line.strip()) for line in done.stdout.splitlines())
+    return done.returncode, {row[0]: dict(zip(head, row, strict=False)) for row in lines}, done
+
+
+@pytest.fixture(scope="module")
+def results():
+    return table()
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_fault_leaves_a_whole_state_or_an_error(results, name):
+    _, rows, done = results
+    row = rows[name]
+    if row["trials"].startswith("skipped"):
+        pytest.skip(row["trials"])
+    stories = [line for line in done.stderr.splitlines() if line.startswith(f"{name}: ")]
+    assert int(row["trials"]) > 20
+    assert not stories
+
+
+def test_the_trials_can_fail():
+    code, rows, _ = table("--writer", "plain", "--trials", 40)
+    killed, flipped = rows["kill -9 while saving"], rows["a bit flips"]
+    assert code == 1
+    assert int(killed["torn"]) + int(killed["lost"]) > 10
+    assert int(flipped["silent"]) > 5

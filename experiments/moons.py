@@ -30,6 +30,10 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--epochs", type=count, help="full-batch steps (1000)")
     parser.add_argument("--keep", choices=("best_score", "best_loss", "last"), default="best_score")
     parser.add_argument("--save-dir", type=Path, default=Path("checkpoints/runs/moons"))
+    parser.add_argument(
+        "--save-every", type=count, metavar="EPOCHS", help="keep what --resume needs"
+    )
+    parser.add_argument("--resume", action="store_true", help="go on with a run that was stopped")
     parser.add_argument("--book", action="store_true", help=f"the book's settings: {BOOK}")
     parser.set_defaults(out=None)
     return parser
@@ -57,6 +61,8 @@ def main(settings: argparse.Namespace) -> Outcome:
         "keep": settings.keep,
         "save_dir": settings.save_dir,
         "callbacks": [film] if film else [],
+        "save_every": settings.save_every,
+        "resume": settings.resume,
     }
     network = trained(model, settings.lr, sets, num_epochs=epochs, **how)
     regression = trained(line, LINE["lr"], sets, num_epochs=LINE["epochs"], log_epochs=0)

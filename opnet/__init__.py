@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from .op import Op, Sequential
     from .optimizer import Optimizer
     from .optimizers import Adagrad, Adam, BatchGD, Momentum, RMSprop
-    from .restore import load, register
+    from .paddle import load_paddle
+    from .restore import load, register, save_paddle
     from .schedules import Constant, Cosine, Exponential, ReduceOnPlateau, StepDecay, WarmUp
     from .softmax import LogSoftmax, Softmax
 
@@ -74,8 +75,10 @@ _ROOMS = {
     "accuracy": "metrics",
     "check": "gradcheck",
     "load": "restore",
+    "load_paddle": "paddle",
     "make_moons": "data",
     "register": "restore",
+    "save_paddle": "restore",
     "split": "data",
 }
 __all__ = list(_ROOMS)

@@ -1,4 +1,4 @@
-"""A model from its checkpoint, without knowing its class beforehand; how it is written down."""
+"""Models from checkpoints without knowing their class beforehand, and to those of Paddle."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,10 +9,11 @@ import torch
 
 from . import checkpoint
 from .checkpoint import Found
-from .describe import OWN, Description
+from .describe import OWN, Description, description
 from .errors import CheckpointError
 from .foreign import orientation
 from .op import Op
+from .paddle import paddle_bytes
 
 DTYPES = ("float16", "bfloat16", "float32", "float64")
 MOST_LAYERS_DEEP = 20
@@ -57,6 +58,17 @@ def load(path: str | Path, *, transpose: bool | None = None, verify: bool = True
             model = _made(told)
     checkpoint.assign(found, model, transpose=transpose)
     return model
+
+
+def save_paddle(model: Any, directory: str | Path) -> list[Path]:
+    """Write <layer>.pdparams of each layer with weights so that paddle.load reads them.
+
+    They are pickles of NumPy arrays under opnet's names, W [I, O] and b [1, O]; bfloat16 goes by
+    its bits. The directory is one that `load` reads too. CheckpointError, NonFiniteError as a save.
+    """
+    directory, about = checkpoint.prepare(directory, model), {"model": description(model)}
+    layers = checkpoint.layers_of(model)
+    return checkpoint.save(directory, layers, about=about, pack=paddle_bytes)
 
 
 def _made(told: Any, depth: int = 0) -> Any:

@@ -17,7 +17,7 @@ FILES = sorted(
 
 # inside opnet a room may import rooms of its own level or below
 LEVELS = [
-    {"errors", "tensors", "numerics", "walk", "arrays", "pickles", "archive", "foreign"},
+    {"errors", "tensors", "numerics", "walk", "arrays", "pickles", "archive", "foreign", "files"},
     {"op", "describe", "environment"},
     {"linear", "activations", "softmax", "dropout", "normalisation"},
     {

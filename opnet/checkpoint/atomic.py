@@ -13,10 +13,9 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from ..archive import packed
 from ..errors import CheckpointError
+from ..files import MANIFEST, NEW, is_there, put_in_place, read_file, remove, sync, write_new
 from . import manifest as manifests
-from .files import MANIFEST, NEW, is_there, put_in_place, read_file, remove, sync, write_new
 from .lock import locked
 from .manifest import Entry, Manifest
 
@@ -28,10 +27,6 @@ class Content(NamedTuple):
 
     data: bytes
     tensors: Mapping[str, Tensor]
-
-    @classmethod
-    def of(cls, tensors: Mapping[str, Tensor]) -> "Content":
-        return cls(packed(tensors), tensors)
 
 
 def commit(directory: Path, files: Mapping[str, Content], about: Mapping[str, Any]) -> list[Path]:

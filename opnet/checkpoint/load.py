@@ -11,11 +11,11 @@ from torch import Tensor
 from .. import foreign
 from ..archive import unpacked
 from ..errors import CheckpointError
+from ..files import MANIFEST, is_there, read_file, said
 from ..paddle import plain
 from ..tensors import described, misfits
 from .atomic import read_set
 from .contents import Layers, Memory, layers_of, memory_of, non_finite
-from .files import MANIFEST, is_there, read_file, said
 from .manifest import OPTIMIZER, SUFFIX
 
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)

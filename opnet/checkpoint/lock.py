@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import CheckpointError
-from .files import closing, said
+from ..files import closing, said
 
 try:
     import fcntl

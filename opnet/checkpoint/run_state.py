@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from ..archive import packed
 from ..errors import CheckpointError
 from .atomic import Content, commit, read_set
 from .load import _part
@@ -26,7 +27,11 @@ def save_state(directory: Path, state: RunState) -> None:
 
     Values may be nan or infinite here: a run that has gone bad is kept as it is.
     """
-    commit(made(directory / RESUME), {STATE: Content.of(state.tensors)}, state.about)
+    commit(
+        made(directory / RESUME),
+        {STATE: Content(packed(state.tensors), state.tensors)},
+        state.about,
+    )
 
 
 def read_state(directory: Path) -> RunState | None:

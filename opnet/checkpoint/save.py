@@ -1,14 +1,17 @@
 """Putting a model's layers on disk: the directory is made ready, then all files change at once."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
+from ..archive import packed
 from ..errors import CheckpointError, NonFiniteError
+from ..files import said
 from .atomic import Content, commit, read_manifest
 from .contents import Layers, Memory, layers_of, non_finite
-from .files import said
 from .load import Found, faults_of, read
 from .manifest import OPTIMIZER, SUFFIX
 
@@ -48,16 +51,18 @@ def save(
     layers: Layers,
     memory: Memory | None = None,
     about: Mapping[str, Any] | None = None,
+    pack: Callable[[Mapping[str, Tensor]], bytes] = packed,
 ) -> list[Path]:
     """Write one file a layer, the optimizer's if it keeps something, and the manifest: all or none.
 
-    `about` goes into the manifest: the model's description, epoch, scores. Returns the paths of the
-    files. NonFiniteError, and nothing written, when a value is nan or infinite.
+    `about` goes into the manifest: the model's description, epoch, scores. `pack` makes the bytes
+    of a layer's file, by default those of torch.save. Returns the paths of the files.
+    NonFiniteError, and nothing written, when a value is nan or infinite.
     """
     directory = Path(directory)
     if bad := non_finite(layers | {OPTIMIZER: memory or {}}):
         raise NonFiniteError(f"{directory}: {bad}; nothing was written")
-    files = {f"{name}{SUFFIX}": Content.of(tensors) for name, tensors in layers.items()}
+    files = {f"{name}{SUFFIX}": Content(pack(own), own) for name, own in layers.items()}
     if memory:
-        files[OPTIMIZER] = Content.of(memory)
+        files[OPTIMIZER] = Content(packed(memory), memory)
     return commit(directory, files, about or {})

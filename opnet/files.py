@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ..errors import CheckpointError
+from .errors import CheckpointError
 
 MANIFEST = "manifest.json"
 NEW = ".new"  # ends the name of a file that is still to take its place

@@ -29,7 +29,8 @@ class World:
     def others(self):
         files = {p: p.is_file() and p.read_bytes() for p in sorted(self.directory.rglob("*"))}
         numbers = [list(history) for history in self.runner.histories]
-        return files, numbers, self.runner.kept_epoch, str(np.random.get_state())
+        told = (self.runner.kept_epoch, self.runner.stop, self.optimizer.lr)
+        return files, numbers, told, str(np.random.get_state())
 
 
 @pytest.fixture

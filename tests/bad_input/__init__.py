@@ -4,6 +4,7 @@ from .losses import LOSSES
 from .ops import OPS
 from .optimizers import OPTIMIZERS
 from .row import Bad, X, Y
+from .runner import RUNNER
 
-BAD = [*OPS, *LOSSES, *OPTIMIZERS]
+BAD = [*OPS, *LOSSES, *OPTIMIZERS, *RUNNER]
 __all__ = ["BAD", "Bad", "X", "Y"]

@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from experiments import cli, flags
+from experiments import cli, ends, flags
 from experiments.rows import Row, table
 
 RUNS = "cli.run(arguments(), main)\n"  # the last line of a script
@@ -69,8 +69,8 @@ def run_all(chosen: argparse.Namespace) -> int:
             print(f"\n== {name}: {summary(path)}")
         module = importlib.import_module(f"experiments.{name}")
         settings = settings_of(module, chosen, chosen.out)
-        code = cli.guarded(functools.partial(cli.report, settings, module.main))
-        if code == cli.INTERRUPTED:
+        code = ends.guarded(functools.partial(cli.report, settings, module.main))
+        if code in ends.STOPPED:
             return code
         codes.append(code)
     return max(codes)
@@ -92,13 +92,20 @@ def run_ledger(chosen: argparse.Namespace) -> int:
     return 1 if broken else 0
 
 
+def run_list(chosen: argparse.Namespace) -> None:
+    """A line for each script."""
+    for name, path in scripts().items():
+        print(f"python -m experiments.{name:<20} {summary(path)}")
+
+
 def main() -> int:
-    chosen = arguments()
-    if chosen.command is None:
-        for name, path in scripts().items():
-            print(f"python -m experiments.{name:<20} {summary(path)}")
-        return 0
-    return cli.guarded(lambda: {"all": run_all, "ledger": run_ledger}[chosen.command](chosen))
+    jobs = {None: run_list, "all": run_all, "ledger": run_ledger}
+
+    def job() -> int | None:
+        chosen = arguments()
+        return jobs[chosen.command](chosen)
+
+    return ends.guarded(job)
 
 
 if __name__ == "__main__":

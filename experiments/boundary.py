@@ -19,13 +19,15 @@ def arguments() -> argparse.ArgumentParser:
 
 def main(settings: argparse.Namespace) -> Outcome:
     from opnet import accuracy, load, make_moons, plots
+    from opnet.walk import state
 
     model = load(settings.checkpoint).to(settings.device)
-    W1, W2 = model.fc1.params["W"], model.fc2.params["W"]
-    if (len(W1), W2.shape[1]) != (2, 1):
-        sizes = f"{len(W1)} inputs and {W2.shape[1]} outputs"
+    inputs, outputs = getattr(model, "input_size", 2), getattr(model, "output_size", 1)
+    if (inputs, outputs) != (2, 1):  # of other models their first Linear and the score tell
+        sizes = f"{inputs} inputs and {outputs} outputs"
         raise ValueError(f"{settings.checkpoint}: the model has {sizes}, wanted 2 and 1")
-    X, y = (t.to(W1) for t in make_moons(ROWS, noise=settings.noise, seed=settings.seed))
+    like = state(model)[0]
+    X, y = (t.to(like) for t in make_moons(ROWS, noise=settings.noise, seed=settings.seed))
     score = float(accuracy(model(X), y))
     print(f"[Test] score: {score:.4f}")
     title = f"{settings.checkpoint.name}: accuracy {score:.3f} on moons of noise {settings.noise}"

@@ -1,8 +1,7 @@
 """What every script does at its edge: run, print, save its figures, end with the right code.
 
 A script is `arguments()`, a parser, and `main(settings) -> Outcome`; `cli.run` prints the rows that
-come of it and saves its figures. Exit codes: 0 done; 1 an error met on the way, one line on stderr;
-2 a wrong flag or value; 130 Ctrl-C.
+come of it and saves its figures. `ends` says which exit codes there are.
 """
 
 import argparse
@@ -14,28 +13,15 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from experiments.ends import guarded
 from experiments.rows import Outcome, table
 
-INTERRUPTED = 130
 Main = Callable[[argparse.Namespace], Outcome]
 
 
 def run(parser: argparse.ArgumentParser, main: Main) -> None:
     """Parse, run `main`, report, exit; an error that a user can mend is a line, not a traceback."""
-    settings = parser.parse_args()
-    sys.exit(guarded(lambda: report(settings, main)))
-
-
-def guarded(job: Callable[[], Any]) -> int:
-    """The exit code of `job`: what it returns, if that is a number."""
-    try:
-        return job() or 0
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return INTERRUPTED
-    except (ValueError, TypeError, ArithmeticError, OSError, RuntimeError, MemoryError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 1
+    sys.exit(guarded(lambda: report(parser.parse_args(), main)))
 
 
 def report(settings: argparse.Namespace, main: Main) -> None:

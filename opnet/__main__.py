@@ -1,18 +1,21 @@
 """`python -m opnet check file.py:Op`: proves an op in a file, or names what is wrong with it.
 
-Exit codes: 0 passed, 1 something found, 2 nothing that could be checked.
+Exit codes: 0 passed, 1 something found, 2 nothing that could be checked; 130 Ctrl-C, 141 nobody
+reads stdout any more. SIGTERM ends it at once: nothing is being written.
 """
 
 import argparse
 import contextlib
 import importlib.util
 import json
+import os
 import re
 import sys
 from pathlib import Path
 from typing import Any
 
 PASSED, FOUND, UNUSABLE = 0, 1, 2
+INTERRUPTED, UNREAD = 130, 141
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -37,8 +40,20 @@ def main(arguments: list[str] | None = None) -> int:
     except (Exception, SystemExit) as error:  # of the file that was named: whatever it raises
         print(f"error: {type(error).__name__}: {' '.join(str(error).split())}", file=sys.stderr)
         return UNUSABLE
-    print(json.dumps(report.as_dict(), indent=2) if settings.json else report)
+    print(json.dumps(report.as_dict(), indent=2) if settings.json else report, flush=True)
     return PASSED if report.passed else FOUND
+
+
+def guarded() -> int:
+    """The exit code of `main`, also where it is cut short."""
+    try:
+        return main()
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at exit
+        return UNREAD
 
 
 def target(text: str) -> tuple[Path, str]:
@@ -81,4 +96,4 @@ def drawn(sizes: list[int], seed: int) -> Any:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(guarded())

@@ -2,8 +2,10 @@
 
 import math
 import operator
+import os
 import re
 from collections.abc import Callable
+from pathlib import Path
 
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}")
 
@@ -69,6 +71,16 @@ def check_flag(who: str, value: object) -> bool:
     if not isinstance(value, bool):
         raise TypeError(f"{who} is {value!r}, wanted True or False")
     return value
+
+
+def check_path(who: str, value: object) -> Path:
+    """`value` as a Path. TypeError for no string or path, ValueError for what can name no file."""
+    text = os.fspath(value) if isinstance(value, os.PathLike) else value
+    if not isinstance(text, str):
+        raise TypeError(f"{who} is {value!r}, wanted a path")
+    if not text or "\0" in text:
+        raise ValueError(f"{who} is {text!r}, wanted a path")
+    return Path(text)
 
 
 def check_name(who: str, value: object) -> str:

@@ -22,9 +22,11 @@ def read_file(path: Path, at_most: int | None = None) -> bytes:
         file = os.open(path, os.O_RDONLY | _UNFOLLOWED | _BINARY)
     except FileNotFoundError:
         raise CheckpointError(f"{path}: no such file") from None
-    except OSError as error:
-        why = "a symbolic link, wanted the file itself" if error.errno == errno.ELOOP else ""
-        raise CheckpointError(f"{path}: {why or f'cannot be read: {error.strerror}'}") from None
+    except (OSError, ValueError) as error:  # ValueError: no name can have a NUL
+        why = f"cannot be read: {getattr(error, 'strerror', error)}"
+        if getattr(error, "errno", None) == errno.ELOOP:
+            why = "a symbolic link, wanted the file itself"
+        raise CheckpointError(f"{path}: {why}") from None
     with said(path, "cannot be read"), closing(file):
         found = os.fstat(file)
         if not stat.S_ISREG(found.st_mode):

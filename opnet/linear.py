@@ -7,7 +7,7 @@ from torch import Tensor
 
 from .errors import check_count
 from .op import Op
-from .tensors import as_matrix, check_inputs, described, pick_device
+from .tensors import as_matrix, check_dense, check_inputs, described, pick_device
 
 Initialiser = Callable[[list[int]], Tensor]
 
@@ -51,6 +51,8 @@ class Linear(Op):
             ("b", bias_init, [1, outputs]),
         ):
             if init is not None:
+                if not callable(init):
+                    raise TypeError(f"{self}: initialiser of {key} is {init!r}, wanted a callable")
                 who = f"{self}: initialiser of {key}"
                 self.params[key] = _initialised(who, init, shape, generator, device, dtype)
                 self.grads[key] = torch.zeros_like(self.params[key])
@@ -92,6 +94,8 @@ def _initialised(
         values = init(shape)
     if not isinstance(values, Tensor):
         raise TypeError(f"{who} returned a {type(values).__name__}, wanted a Tensor {shape}")
+    if values.layout != torch.strided:
+        check_dense(who, values)
     if list(values.shape) != shape:
         raise ValueError(f"{who} returned {described(values)}, wanted shape {shape}")
     values = values.detach().to(device=device, dtype=dtype)

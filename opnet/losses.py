@@ -7,8 +7,8 @@ from torch import Tensor
 
 from .errors import NonFiniteError
 from .op import Op
-from .tensors import as_tensor, first_of, same_tensor
-from .walk import Seen, attributes
+from .tensors import as_tensor, check_dense, described, first_of, same_tensor
+from .walk import Seen, attributes, check_model
 
 
 class Loss(Op):
@@ -27,6 +27,8 @@ class Loss(Op):
 
     def __init__(self, model: Any = None) -> None:
         super().__init__()
+        if model is not None:
+            check_model(f"{self}", model)
         self.model = model
 
     def __call__(self, predicts: Tensor, labels: Any) -> Tensor:
@@ -34,6 +36,10 @@ class Loss(Op):
             if not isinstance(predicts, Tensor):
                 came = type(predicts).__name__
                 raise TypeError(f"{self}: predictions are a {came}, wanted a Tensor")
+            check_dense(f"{self}: predictions", predicts)
+            if not predicts.is_floating_point():
+                came = described(predicts)
+                raise TypeError(f"{self}: predictions are {came}, wanted floating point")
             predicts = predicts.detach()
             if (nan := predicts.isnan()).any():
                 raise NonFiniteError(f"{self}: predictions{first_of(nan, predicts)[0]}")

@@ -5,18 +5,30 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .tensors import as_tensor
+from .errors import check_number
+from .tensors import as_tensor, check_dense
+
+_WIDEST = torch.empty(0, dtype=torch.float64)
 
 
-def accuracy(predicts: Tensor, labels: Any, threshold: float = 0.5) -> Tensor:
+def accuracy(predicts: Any, labels: Any, threshold: float = 0.5) -> Tensor:
     """mean(class of predicts = class of labels), a 0-d float32 tensor on their device.
 
     predicts [..., N, 1] are probabilities, or scores with a `threshold` of 0: class 1 from there
     on. Labels have the same shape, class 1 from 0.5 on. With C > 1 columns the class is the largest
     one's index; labels are then [..., N, C] or class indices [..., N]. nan where a prediction is
-    nan. ValueError for shapes that differ (never broadcast to [N, N]) and for no rows.
+    nan. NumPy arrays and lists are taken too. ValueError for shapes that differ (never broadcast to
+    [N, N]), for no rows and for a threshold that is not finite; TypeError for what is no number.
     """
+    if threshold != 0.5:
+        threshold = check_number("accuracy: threshold", threshold)
+    if not isinstance(predicts, Tensor):
+        predicts = as_tensor("accuracy: predictions", predicts, _WIDEST)
+    check_dense("accuracy: predictions", predicts)
     labels = as_tensor("accuracy: labels", labels, predicts)
+    for who, values in (("predictions", predicts), ("labels", labels)):
+        if values.is_complex():
+            raise TypeError(f"accuracy: {who} are {values.dtype}, wanted real numbers")
     columns = predicts.shape[-1] if predicts.ndim else 0
     indices = columns > 1 and labels.shape == predicts.shape[:-1]
     if not (indices or labels.shape == predicts.shape) or labels.numel() == 0:
@@ -27,5 +39,4 @@ def accuracy(predicts: Tensor, labels: Any, threshold: float = 0.5) -> Tensor:
         right = predicts.argmax(dim=-1) == (labels if indices else labels.argmax(dim=-1))
     else:
         right = (predicts >= threshold) == (labels >= 0.5)
-    nothing = (0 * predicts).sum()  # nan when a prediction is
-    return right.mean(dtype=torch.float32) + nothing
+    return right.mean(dtype=torch.float32).masked_fill_(predicts.isnan().any(), torch.nan)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from .errors import check_name
-from .tensors import described, pick_device
+from .tensors import check_dense, described, pick_device
 from .walk import (
     check_places,
     dict_of,
@@ -26,7 +26,6 @@ from .walk import (
 
 _HALVES = ("backward_params", "backward_inputs")
 _REMEMBERED = ("inputs", "outputs", "labels")
-_LIKENESS = ("shape", "dtype", "device")
 
 
 def without_graph(rule: Callable[..., Any]) -> Callable[..., Any]:
@@ -74,15 +73,30 @@ def _half(rule: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(rule)
     def half(self: "Op", *grads: Tensor) -> Any:
         wanted = vars(self).get("outputs")
-        if grads and isinstance(wanted, Tensor):
-            came = grads[0]
-            if came.shape != wanted.shape or came.dtype != wanted.dtype:
-                raise ValueError(
-                    f"{self}: upstream gradient is {described(came)}, wanted {described(wanted)}"
-                )
-        return rule(self, *grads)
+        try:
+            if grads and isinstance(wanted, Tensor):
+                came = grads[0]
+                if came.shape != wanted.shape or came.dtype != wanted.dtype:
+                    want = described(wanted)
+                    raise ValueError(
+                        f"{self}: upstream gradient is {described(came)}, wanted {want}"
+                    )
+            return rule(self, *grads)
+        except (AttributeError, TypeError, NotImplementedError) as error:
+            if grads:
+                _refuse_unreal(f"{self}: upstream gradient", grads[0], error)
+            raise
 
     return half
+
+
+def _refuse_unreal(who: str, values: Any, error: Exception) -> None:
+    """TypeError for what is no dense Tensor of real numbers, asked where a rule has failed."""
+    if not isinstance(values, Tensor):
+        raise TypeError(f"{who}: came a {type(values).__name__}, wanted a Tensor") from error
+    check_dense(who, values)
+    if not values.is_floating_point():
+        raise TypeError(f"{who}: came {described(values)}, wanted floating point") from error
 
 
 class Op:
@@ -126,8 +140,16 @@ class Op:
 
     def __call__(self, *inputs: Any) -> Any:
         """The door: `forward` on detached inputs, without an autograd graph."""
-        with torch.no_grad():
-            return self.forward(*(x.detach() if isinstance(x, Tensor) else x for x in inputs))
+        for x in inputs:
+            if isinstance(x, Tensor) and x.layout != torch.strided:
+                check_dense(f"{self}: inputs", x)
+        try:
+            with torch.no_grad():
+                return self.forward(*(x.detach() if isinstance(x, Tensor) else x for x in inputs))
+        except (AttributeError, TypeError, RuntimeError) as error:
+            if inputs and not hasattr(self, "layers") and not str(error).startswith(f"{self}"):
+                _refuse_unreal(f"{self}: inputs", inputs[0], error)
+            raise
 
     def forward(self, inputs: Tensor) -> Tensor:
         raise NotImplementedError(f"{self}: has no forward")
@@ -148,7 +170,12 @@ class Op:
         if self.grads is None:  # a learner's way to zero them
             self.grads = {}
         param, grad = self.params[key], self.grads.get(key)
-        if grad is None or any(getattr(grad, of) != getattr(param, of) for of in _LIKENESS):
+        if (
+            grad is None
+            or grad.shape != param.shape
+            or grad.dtype != param.dtype
+            or grad.device != param.device
+        ):
             grad = self.grads[key] = torch.zeros_like(param)
         return grad
 

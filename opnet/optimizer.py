@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .errors import check_flag, check_positive, check_rate
 from .tensors import described, misfits
-from .walk import dict_of, leaf_ops, named_ops
+from .walk import check_model, dict_of, leaf_ops, named_ops
 
 Memory = dict[str, Any]  # what is kept of one param between steps: tensors like it, and counters
 _NOTHING: Any = MappingProxyType({})  # a step that writes into it is told so
@@ -54,6 +54,7 @@ class Optimizer:
         self.init_lr = self.lr = check_rate(f"{who}: init_lr", init_lr)
         if model is None:
             raise TypeError(f"{who}: model is None, wanted the model to train")
+        check_model(who, model)
         self.model = model
         self.weight_decay = check_rate(f"{who}: weight_decay", weight_decay)
         self.decay_biases = check_flag(f"{who}: decay_biases", decay_biases)
@@ -111,7 +112,7 @@ class Optimizer:
                 found = dict_of(op, "grads")
                 for key, param in own.items():
                     grad = found.get(key)
-                    if grad is None or grad.shape != param.shape:
+                    if type(grad) is not Tensor or not _alike(grad, param):
                         grad = self._fitted(op, key, param, grad)
                     keys.append(key)
                     params.append(param)
@@ -119,12 +120,14 @@ class Optimizer:
         return keys, params, grads
 
     def _fitted(self, op: Any, key: str, param: Tensor, grad: Tensor | None) -> Tensor:
-        """`grad` in the shape of `param`. ValueError when it has none that broadcasts to it."""
-        if grad is not None and _broadcasts(grad, param):
+        """`grad` in the shape of `param`. TypeError, ValueError unless it can be added to it."""
+        if isinstance(grad, Tensor) and _can_be_added(grad, param):
             return grad.expand_as(param)
         name = next(name for name, other in named_ops(self.model).items() if other is op)
-        came = "missing" if grad is None else described(grad)
         who = f"{type(self).__name__}: gradient {key!r} of {name!r}"
+        if not isinstance(grad, Tensor | None):
+            raise TypeError(f"{who} is a {type(grad).__name__}, wanted a Tensor")
+        came = "missing" if grad is None else f"{described(grad)} {_whereabouts(grad)}".rstrip()
         raise ValueError(f"{who} is {came}, its param is {described(param)}")
 
     def _decayed(self, key: str, param: Tensor, grad: Tensor) -> Tensor:
@@ -175,8 +178,25 @@ def _within_norm(grads: list[Tensor], limit: float) -> list[Tensor]:
     return [grad * factor.clamp_max(1) for grad in grads]
 
 
-def _broadcasts(grad: Tensor, param: Tensor) -> bool:
+def _alike(grad: Tensor, param: Tensor) -> bool:
+    return (
+        grad.shape == param.shape
+        and grad.dtype == param.dtype
+        and grad.device == param.device
+        and grad.layout == param.layout
+    )
+
+
+def _whereabouts(grad: Tensor) -> str:
+    """What else than its shape may keep `grad` from being added: where it is, that it is sparse."""
+    place = "" if grad.device.type == "cpu" else f"on {grad.device}"
+    return place if grad.layout == torch.strided else f"{place} (sparse)".strip()
+
+
+def _can_be_added(grad: Tensor, param: Tensor) -> bool:
     """Whether `grad` can be added to `param` in place, as the book's [O] to a bias [1, O]."""
+    if grad.layout != torch.strided or grad.device != param.device or grad.is_complex():
+        return False
     try:
         return torch.broadcast_shapes(grad.shape, param.shape) == param.shape
     except RuntimeError:

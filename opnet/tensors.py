@@ -20,6 +20,8 @@ def pick_device(name: str | torch.device) -> torch.device:
         device = torch.device(name)
     except RuntimeError:
         raise ValueError(f"device is {name!r}, wanted auto, cpu, cuda, cuda:1 or mps") from None
+    except TypeError:
+        raise TypeError(f"device is {name!r}, wanted a string or a torch.device") from None
     if not there.get(device.type, True):
         raise ValueError(f"device is {str(name)!r}: this machine or this torch has none")
     return device
@@ -28,6 +30,7 @@ def pick_device(name: str | torch.device) -> torch.device:
 def as_tensor(who: str, values: Any, like: Tensor) -> Tensor:
     """A tensor as it is; anything else on the device of `like`, floating point in its dtype."""
     if isinstance(values, Tensor):
+        check_dense(who, values)
         return values.detach()
     import numpy as np
 
@@ -37,6 +40,15 @@ def as_tensor(who: str, values: Any, like: Tensor) -> Tensor:
         came = type(values).__name__
         raise TypeError(f"{who} is a {came}, wanted a Tensor or an array of numbers") from None
     return tensor.to(like.dtype) if tensor.is_floating_point() else tensor
+
+
+def check_dense(who: str, values: Tensor) -> None:
+    """TypeError for a tensor that is sparse, or that has a shape only."""
+    if values.layout != torch.strided:
+        kind = str(values.layout).removeprefix("torch.")
+        raise TypeError(f"{who}: came {kind}, wanted a dense Tensor: .to_dense()")
+    if values.is_meta:
+        raise TypeError(f"{who}: came a meta tensor, wanted one that holds values")
 
 
 def first_of(found: Tensor, values: Tensor) -> tuple[str, str]:

@@ -106,6 +106,14 @@ def given_name(op: Any) -> str | None:
     return None if getattr(op, "named_by_container", False) else attributes(op).get("name")
 
 
+def check_model(who: str, model: Any) -> None:
+    """TypeError for what is no op, no model, and no object that can be called."""
+    if isinstance(model, type):
+        raise TypeError(f"{who}: model is the class {model.__name__}, wanted a model of it")
+    if not (callable(model) or any(hasattr(model, part) for part in ("layers", "forward"))):
+        raise TypeError(f"{who}: model is a {type(model).__name__}, wanted a model")
+
+
 def check_places(model: Any) -> None:
     """ValueError when one op stands in two places: it can remember one forward only."""
     places: set[int] = set()

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from opnet import checkpoint
 from opnet.data import Batch, Rows, as_features, as_rows, fresh_generator, mini_batches
-from opnet.errors import check_count, check_flag
+from opnet.errors import check_count, check_flag, check_path
 from opnet.losses import Loss
 from opnet.step import predictions
-from opnet.walk import check_places, named_ops, state, untouched
+from opnet.walk import check_model, check_places, named_ops, state, untouched
 
 from .best import KEEP, Best, about
 from .log import Log
@@ -34,11 +34,12 @@ class RunnerV2_1:
     """
 
     def __init__(self, model: Any, optimizer: Any, metric: Any, loss_fn: Any) -> None:
+        check_model("RunnerV2_1", model)
         check_places(model)
         named_ops(model)  # refuses names that clash
-        for role, part in (("optimizer", optimizer), ("loss_fn", loss_fn)):
-            if getattr(part, "model", None) not in (None, model):
-                raise ValueError(f"RunnerV2_1: {role} was made for another model than this one")
+        _check_part("optimizer", optimizer, model, does="step")
+        _check_part("metric", metric, model)
+        _check_part("loss_fn", loss_fn, model)
         self.model, self.optimizer, self.metric, self.loss_fn = model, optimizer, metric, loss_fn
         self.train_scores: list[float] = []
         self.train_loss: list[float] = []
@@ -78,29 +79,30 @@ class RunnerV2_1:
         its end, and on Ctrl-C, which then waits for the end of the epoch. `resume=True` goes on
         from there: `num_epochs` is the total, and all ends as if the run had never stopped, to the
         last bit; other settings or data are a CheckpointError. Where nothing is, it starts anew.
-        `log_epochs=0` prints nothing. ValueError or TypeError before the first epoch for arguments
-        and data that do not fit, and for a rate that is not finite or below 0; CheckpointError for
-        a `save_dir` that cannot be used; NonFiniteError when a loss or a score is nan or infinite.
+        `log_epochs=0` prints nothing. Before `on_train_begin`: ValueError or TypeError for
+        arguments and data that do not fit, CheckpointError for a `save_dir` that cannot be used.
+        Later ValueError or TypeError for a rate that is not finite or below 0, NonFiniteError when
+        a loss or a score is nan or infinite.
         """
         num_epochs = check_count("train: num_epochs", num_epochs, lowest=0)
         log_epochs = check_count("train: log_epochs", log_epochs, lowest=0)
         if keep not in KEEP:
             raise ValueError(f"train: keep is {keep!r}, wanted one of {', '.join(KEEP)}")
-        if self.optimizer is None:
-            raise ValueError("train: optimizer is None, wanted one made for the model")
-        if getattr(self.loss_fn, "model", self.model) is None:
-            raise ValueError(f"train: loss_fn has no model, wanted {self.loss_fn}(model)")
-        hooks = checked_callbacks(callbacks)
+        self._check_can_train()
+        hooks = checked_callbacks(_several("train: callbacks", callbacks))
         self._check_schedule(schedule)
         if not isinstance(generator, torch.Generator | None):
             raise TypeError(f"train: generator is {generator!r}, wanted a torch.Generator")
         if batch_size is not None:
             batch_size = check_count("train: batch_size", batch_size)
+        save_dir = None if save_dir is None else check_path("train: save_dir", save_dir)
         save_every = _checked_saving(save_every, resume, save_dir)
         train_rows = self._rehearsed("train_set", train_set)
         dev_rows = self._rehearsed("dev_set", dev_set)
         if num_epochs == 0:
             return
+        if save_dir is not None:
+            checkpoint.prepare(save_dir, self.model)  # refuses it before anybody has begun
         self.stop = False
         for callback in hooks:
             if hasattr(callback, "on_train_begin"):
@@ -149,6 +151,7 @@ class RunnerV2_1:
 
         What the optimizer keeps between steps, if anything, goes into optimizer.pdopt.
         """
+        save_dir = check_path("save_model: save_dir", save_dir)
         directory = checkpoint.prepare(save_dir, self.model)
         memory = checkpoint.memory_of(self.optimizer)
         checkpoint.save(directory, checkpoint.layers_of(self.model), memory, about(self.model))
@@ -162,6 +165,7 @@ class RunnerV2_1:
         of torch's and Paddle's are read too, and a file with the state dict of a whole net;
         `transpose` and `verify` are those of `opnet.load`.
         """
+        model_dir = check_path("load_model: model_dir", model_dir)
         checkpoint.load(model_dir, self.model, self.optimizer, transpose=transpose, verify=verify)
         self.kept_epoch = None
 
@@ -169,10 +173,18 @@ class RunnerV2_1:
         """A tensor of the dtype and on the device that the model works in."""
         return next(iter(state(self.model)), torch.empty(0))
 
+    def _check_can_train(self) -> None:
+        if self.optimizer is None:
+            raise ValueError("train: optimizer is None, wanted one made for the model")
+        if self.loss_fn is not None and not hasattr(self.loss_fn, "backward"):
+            raise TypeError(f"train: loss_fn is {self.loss_fn!r}, wanted one with backward")
+        if getattr(self.loss_fn, "model", self.model) is None:
+            raise ValueError(f"train: loss_fn has no model, wanted {self.loss_fn}(model)")
+
     def _check_schedule(self, schedule: Any) -> None:
         if schedule is None:
             return
-        if not callable(schedule):
+        if isinstance(schedule, type) or not callable(schedule):
             raise TypeError(f"train: schedule is {schedule!r}, wanted a callable: epoch -> rate")
         if not hasattr(self.optimizer, "lr"):
             who = type(self.optimizer).__name__
@@ -181,6 +193,9 @@ class RunnerV2_1:
 
     def _judge(self, X: Tensor, y: Tensor) -> tuple[float, float, Tensor]:
         """Score, loss, and the labels as the loss takes them, through all the doors."""
+        for role, part in (("metric", self.metric), ("loss_fn", self.loss_fn)):
+            if part is None:
+                raise TypeError(f"RunnerV2_1: {role} is None, wanted one to judge by")
         with untouched(self.model, self.loss_fn):
             predicts = predictions(self.model, X)
             loss = _number("loss_fn", self.loss_fn(predicts, y))
@@ -220,6 +235,23 @@ def _checked_saving(save_every: Any, resume: Any, save_dir: Any) -> int | None:
     if save_dir is None:
         raise ValueError("train: save_every and resume need a save_dir, which is None")
     return check_count("train: save_every", 1 if save_every is None else save_every)
+
+
+def _check_part(role: str, part: Any, model: Any, does: str = "__call__") -> None:
+    """TypeError, ValueError unless `part` is None, or can do its work for this model."""
+    who = f"RunnerV2_1: {role}"
+    if isinstance(part, type):
+        raise TypeError(f"{who} is the class {part.__name__}, wanted one of it")
+    if part is not None and not hasattr(part, does):
+        raise TypeError(f"{who} is {part!r}, wanted one with {does}")
+    if getattr(part, "model", None) not in (None, model):
+        raise ValueError(f"{who} was made for another model than this one")
+
+
+def _several(who: str, values: Any) -> Iterable[Any]:
+    if not isinstance(values, Iterable):
+        raise TypeError(f"{who} is a {type(values).__name__}, wanted a list of them")
+    return values
 
 
 def _number(who: str, value: Any) -> float:

@@ -1,0 +1,25 @@
+"""A row of the table, and the good input that its bad one stands beside."""
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+
+NAN, INF = math.nan, math.inf
+X = torch.tensor([[0.5, -1.0], [2.0, 0.0], [-0.5, 1.5], [1.0, 1.0]])
+Y = torch.tensor([[0.0], [1.0], [1.0], [0.0]])
+P = torch.full((4, 1), 0.5)
+
+
+class Bad(NamedTuple):
+    """A call on a world (test_bad_input.py), the error it must end in, what that must say."""
+
+    name: str
+    call: Callable[[Any], Any]
+    error: type[Exception]
+    said: str
+
+
+def seeded():
+    return torch.Generator().manual_seed(0)

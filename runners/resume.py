@@ -113,7 +113,7 @@ class Resumable:
             runner.optimizer.load_state(last.memory)
         for name in HISTORIES:
             getattr(runner, name)[:] = tensors[f"history.{name}"].tolist()
-        for name, holder, key in self._numbers():
+        for name, holder, key in self._held():  # one that is None now may have been a number
             if (value := tensors.get(f"held.{name}")) is not None:
                 holder[key] = value.tolist()
         self._set_random({n.removeprefix("random."): t for n, t in tensors.items()})

@@ -11,7 +11,7 @@ from torch import Tensor
 from .walk import dict_of, given_name, leaf_ops
 
 OWN = "opnet."
-SETS_UP = ("generator", "device", "weight_init", "bias_init")  # say how weights began, if anything
+SETS_UP = ("generator", "device", "weight_init")  # say how weights began, if anything
 Description = dict[str, Any]
 
 
@@ -24,18 +24,31 @@ def description(op: Any) -> Description:
     cls = type(op)
     own = cls.__module__.startswith(OWN)
     made: Description = {"class": f"{OWN if own else ''}{cls.__name__}", "arguments": {}}
-    for key, parameter in inspect.signature(cls).parameters.items():
+    for key, parameter in parameters(cls).items():
         if parameter.kind is parameter.VAR_POSITIONAL:
             made["layers"] = [description(layer) for layer in getattr(op, key, ())]
         elif key == "name":
             made["arguments"] |= {"name": given_name(op)} if given_name(op) else {}
         elif key == "dtype":
             made["arguments"]["dtype"] = _dtype(op)
+        elif key == "bias_init":
+            made["arguments"] |= {} if "b" in dict_of(op, "params") else {key: None}
         elif (value := getattr(op, key, parameter.empty)) is None or _is_plain(value):
             made["arguments"][key] = value
         elif key not in SETS_UP:
             return made | {"arguments": None, "why": f"{cls.__name__} keeps no plain {key!r}"}
     return made
+
+
+def parameters(cls: type) -> dict[str, inspect.Parameter]:
+    """What the constructor takes, by name; nothing where that cannot be told."""
+    try:
+        if (init := vars(cls).get("__init__")) is None:  # that of the next class in line
+            return parameters(cls.__mro__[1]) if len(cls.__mro__) > 2 else {}
+        _, *taken = inspect.signature(init).parameters.items()
+    except (TypeError, ValueError):
+        return {}
+    return dict(taken)
 
 
 def _is_plain(value: Any) -> bool:

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from opnet.describe import parameters
+
 LEFT_OUT = ("model", "name", "generator", "device", "weight_init", "bias_init")
 DEPTH = 20
 
@@ -25,7 +27,7 @@ def told(thing: Any, depth: int = 0) -> Any:
         return [told(part, depth + 1) for part in thing]
     if inspect.isroutine(thing) or isinstance(thing, type) or depth >= DEPTH:
         return getattr(thing, "__qualname__", type(thing).__name__)
-    arguments = inspect.signature(type(thing)).parameters if _has_signature(thing) else ()
+    arguments = parameters(type(thing))
     kept = [key for key in arguments if hasattr(thing, key) and key not in LEFT_OUT]
     return {"class": type(thing).__name__} | {
         key: told(getattr(thing, key), depth + 1) for key in kept
@@ -53,10 +55,3 @@ def differences(was: Any, now: Any, where: str = "") -> Iterator[str]:
 
 def _short(value: Any) -> str:
     return value.get("class", "{...}") if isinstance(value, dict) else f"{value!r:.80}"
-
-
-def _has_signature(thing: Any) -> bool:
-    try:
-        return bool(inspect.signature(type(thing)))
-    except (TypeError, ValueError):
-        return False

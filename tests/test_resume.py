@@ -67,7 +67,11 @@ def everything(runner, directory):
     files = {path.name: path.read_bytes() for path in directory.glob("*.pd*")}
     numbers = [list(history) for history in runner.histories]
     state_of = checkpoint.read_state(directory).tensors
-    states = {name: tensor.tolist() for name, tensor in state_of.items()}
+    states = {
+        name: tensor.tolist()
+        for name, tensor in state_of.items()
+        if not name.endswith(("training", "floored"))  # how the last call of an op was made
+    }
     return [tensor.tolist() for tensor in tensors], files, numbers, runner.kept_epoch, states
 
 

@@ -43,6 +43,7 @@ class Resumable:
         generator: torch.Generator | None,
     ) -> None:
         self.run, self.directory, self.every = run, directory, every
+        self.saved: tuple[int, bool] | None = None  # epochs done, and whether that was the end
         runner = run.runner
         self.settings = told_of(runner, run.callbacks) | {k: told(v) for k, v in made_of.items()}
         self.settings["data"] = told([run.train_set, run.dev_set])
@@ -56,6 +57,8 @@ class Resumable:
         }
 
     def save(self, epochs_done: int, *, ended: bool = False) -> None:
+        if self.saved == (epochs_done, ended):
+            return
         run, kept = self.run, self.run.best.kept
         tensors = {
             **_flat("last", run.best.snapshot()),
@@ -76,6 +79,7 @@ class Resumable:
             "environment": environment(_device(run.runner.model)),
         }
         checkpoint.save_state(self.directory, RunState(tensors, about))
+        self.saved = epochs_done, ended
 
     def begin(self, resume: bool) -> None:
         """Go on from what was saved if `resume`, else from the first epoch, and save that."""
@@ -121,6 +125,7 @@ class Resumable:
         score, loss = tensors["kept.numbers"].tolist()
         run.go_on(Kept(epoch, score, loss, kept), about["epochs_done"], about["epochs_before"])
         runner.stop = about["stopped"]
+        self.saved = about["epochs_done"], about["ended"]
 
     def _random(self) -> dict[str, Tensor]:
         """The state of every generator that the run draws from, the global ones too."""

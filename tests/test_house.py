@@ -20,7 +20,8 @@ LEVELS = [
     {"errors", "tensors", "numerics", "walk"},
     {"op"},
     {"linear", "activations", "softmax", "dropout", "normalisation"},
-    {"optimizer", "optimizers", "schedules", "data", "metrics", "step", "checkpoint", "plots"},
+    {"optimizer", "optimizers", "schedules", "data", "metrics", "step", "checkpoint"}
+    | {"plots", "drawable"},
     {"losses", "cross_entropy"},
     {"models"},
     {"gradcheck", "bridge", "trace", "tracking"},

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from .errors import check_count, check_rate
-from .tensors import as_tensor, first_of
+from .errors import check_count, check_flag, check_rate
+from .tensors import as_tensor, check_dense, first_of
 
 Rows = list[Tensor]  # [X, y]
 
@@ -36,8 +36,12 @@ def make_moons(
     from sklearn.datasets import make_moons as sklearn_moons
 
     counts = n_samples if isinstance(n_samples, tuple) else (n_samples,)
+    if len(counts) not in (1, 2):
+        wanted = "wanted a number of rows, or one for each class"
+        raise ValueError(f"make_moons: n_samples is {n_samples!r}, {wanted}")
     for count in counts:
         check_count("make_moons: n_samples", count)
+    check_flag("make_moons: shuffle", shuffle)
     if noise is not None:
         noise = check_rate("make_moons: noise", noise)
     random_state = np.random.RandomState(_seed("make_moons", seed))
@@ -52,11 +56,11 @@ def split(
 
     ValueError when `sizes` ask for more rows than there are, or X and y differ in length.
     """
-    for name, part in (("X", X), ("y", y)):
-        if not isinstance(part, Tensor):
-            raise TypeError(f"split: {name} is a {type(part).__name__}, wanted a Tensor")
+    _check_tensors("split", X, y)
     if not isinstance(sizes, tuple):
         raise TypeError(f"split: sizes is {sizes!r}, wanted a tuple, as (640, 160, 200)")
+    if not sizes:
+        raise ValueError("split: sizes is (), wanted at least one, as (640, 160, 200)")
     for size in sizes:
         check_count("split: size", size)
     if len(X) != len(y):
@@ -82,12 +86,43 @@ def mini_batches(
 ) -> Iterator[Batch]:
     """Each row of X [..., N, I] and y [..., N, O] or [..., N] once, in an order drawn anew.
 
-    Batches have `batch_size` rows, the last one what is left.
+    Batches have `batch_size` rows, the last one what is left. ValueError or TypeError, before the
+    first batch is asked for, unless X has rows and y as many.
     """
+    batch_size = check_count("mini_batches: batch_size", batch_size)
+    _check_tensors("mini_batches", X, y)
+    _check_rows("mini_batches", X, y)
+    if not isinstance(generator, torch.Generator):
+        raise TypeError(f"mini_batches: generator is {generator!r}, wanted a torch.Generator")
+    return _drawn(X, y, batch_size, generator)
+
+
+def _drawn(X: Tensor, y: Tensor, batch_size: int, generator: torch.Generator) -> Iterator[Batch]:
     axis = X.ndim - 2
     order = torch.randperm(X.shape[axis], generator=generator, device=generator.device)
     for rows in order.to(X.device).split(batch_size):
         yield Batch(X.index_select(axis, rows), y.index_select(axis, rows), rows)
+
+
+def _check_tensors(who: str, X: Any, y: Any) -> None:
+    for name, part in (("X", X), ("y", y)):
+        if not isinstance(part, Tensor):
+            raise TypeError(f"{who}: {name} is a {type(part).__name__}, wanted a Tensor")
+        check_dense(f"{who}: {name}", part)
+        if part.ndim == 0:
+            raise ValueError(f"{who}: {name} has shape [], wanted rows")
+
+
+def _check_features(who: str, X: Tensor) -> None:
+    if X.ndim < 2 or X.numel() == 0:
+        shape = list(X.shape)
+        raise ValueError(f"{who}: X has shape {shape}, wanted [..., N, features] with N >= 1")
+
+
+def _check_rows(who: str, X: Tensor, y: Tensor) -> None:
+    _check_features(who, X)
+    if y.shape[: X.ndim - 1] != X.shape[:-1]:
+        raise ValueError(f"{who}: X has shape {list(X.shape)}, y {list(y.shape)}: rows differ")
 
 
 def fresh_generator(who: str) -> torch.Generator:
@@ -117,8 +152,7 @@ def as_rows(who: str, data_set: Any, like: Tensor) -> Rows:
         came = type(data_set).__name__
         raise ValueError(f"{who} is a {came}, wanted two items: [X, y]") from None
     X, y = as_features(who, X, like), as_tensor(f"{who}: y", y, like)
-    if y.shape[: X.ndim - 1] != X.shape[:-1]:
-        raise ValueError(f"{who}: X has shape {list(X.shape)}, y {list(y.shape)}: rows differ")
+    _check_rows(who, X, y)
     return [X, y]
 
 
@@ -129,9 +163,7 @@ def as_features(who: str, X: Any, like: Tensor) -> Tensor:
         raise TypeError(f"{who}: X is {features.dtype}, wanted real numbers")
     if not isinstance(X, Tensor):
         features = features.to(like.dtype)
-    if features.ndim < 2 or features.numel() == 0:
-        shape = list(features.shape)
-        raise ValueError(f"{who}: X has shape {shape}, wanted [..., N, features] with N >= 1")
+    _check_features(who, features)
     if features.is_floating_point() and not math.isfinite(float(features.sum())):
         unfit = ~features.isfinite()
         if unfit.any():  # else the sum has overflowed

@@ -16,9 +16,10 @@ def accuracy(predicts: Any, labels: Any, threshold: float = 0.5) -> Tensor:
 
     predicts [..., N, 1] are probabilities, or scores with a `threshold` of 0: class 1 from there
     on. Labels have the same shape, class 1 from 0.5 on. With C > 1 columns the class is the largest
-    one's index; labels are then [..., N, C] or class indices [..., N]. nan where a prediction is
-    nan. NumPy arrays and lists are taken too. ValueError for shapes that differ (never broadcast to
-    [N, N]), for no rows and for a threshold that is not finite; TypeError for what is no number.
+    one's index; labels are then [..., N, C] or class indices [..., N]. nan where a prediction or a
+    label is nan. NumPy arrays and lists are taken too. ValueError for shapes that differ (never
+    broadcast to [N, N]), for no rows and for a threshold that is not finite; TypeError for what is
+    no number.
     """
     if threshold != 0.5:
         threshold = check_number("accuracy: threshold", threshold)
@@ -39,4 +40,5 @@ def accuracy(predicts: Any, labels: Any, threshold: float = 0.5) -> Tensor:
         right = predicts.argmax(dim=-1) == (labels if indices else labels.argmax(dim=-1))
     else:
         right = (predicts >= threshold) == (labels >= 0.5)
-    return right.mean(dtype=torch.float32).masked_fill_(predicts.isnan().any(), torch.nan)
+    unknown = (predicts + (labels.unsqueeze(-1) if indices else labels)).isnan().any()
+    return right.mean(dtype=torch.float32).masked_fill_(unknown, torch.nan)

@@ -1,16 +1,28 @@
 """Figures from tensors and callables: every function returns a Figure, none opens a window."""
 
+import contextlib
 import functools
 import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
 
-from .errors import check_count
+from .data import Rows
+from .drawable import (
+    check_callable,
+    check_points,
+    check_predicts,
+    check_window,
+    given_by,
+    histories_of,
+    paths_of,
+    sets_of,
+)
+from .errors import check_count, check_path, check_positive
 
 if TYPE_CHECKING:
     from matplotlib.animation import FuncAnimation
@@ -56,18 +68,21 @@ def figure(rows: int = 1, columns: int = 1, *, width: float = 6.4, height: float
     """
     from matplotlib.figure import Figure
 
+    rows, columns = check_count("figure: rows", rows), check_count("figure: columns", columns)
+    width, height = check_positive("figure: width", width), check_positive("figure: height", height)
     empty = Figure(figsize=(width, height))
     return empty, empty.subplots(rows, columns)
 
 
 @styled
 def curves(histories: Mapping[str, Sequence[float]], ylabel: str) -> "Figure":
-    """Two histories over the epochs, {label: values}. ValueError for empty or unequal ones."""
-    lengths = {label: len(values) for label, values in histories.items()}
-    if len(lengths) != 2 or len(set(lengths.values())) != 1 or 0 in lengths.values():
-        raise ValueError(f"curves: histories have lengths {lengths}, wanted two of one length >= 1")
+    """Two histories over the epochs, {label: values}.
+
+    ValueError for empty or unequal ones, and for values that are not finite.
+    """
+    found = histories_of("curves", histories)
     drawing, axes = figure()
-    for label, values in histories.items():
+    for label, values in found.items():
         axes.plot(range(len(values)), values, label=label)
     axes.set(xlabel="epoch", ylabel=ylabel)
     axes.legend()
@@ -85,8 +100,9 @@ def decision_boundary(
     """p(class 1) as filled contours over [-limits, limits]^2, its 0.5 line, and the sets as stars.
 
     `predict` takes X [N, 2], of the dtype and on the device of the sets, and returns p [N, 1];
-    `sets` is {"train": [X, y], ...}, up to three, each with its own star. ValueError for a set, or
-    a model, that does not have two features and one output.
+    `sets` is {"train": [X, y], ...}, up to three, each with its own star; NumPy arrays and lists
+    are drawn as float32. ValueError for a set, or a model, that does not have two features and one
+    output, and for values that are not finite.
     """
     return decision_boundaries({title: predict}, sets, limits=limits, resolution=resolution)
 
@@ -100,12 +116,13 @@ def decision_boundaries(
     resolution: int = 200,
 ) -> "Figure":
     """A `decision_boundary` for each of {title: predict}, side by side."""
-    ticks = _ticks(sets, limits, resolution)
+    check_predicts("decision_boundary", predicts)
+    stars, ticks = _plane(sets, limits, resolution)
     drawing, panels = figure(1, len(predicts), width=2.4 + 4 * len(predicts), height=5.4)
     first, *_ = every = list(getattr(panels, "flat", [panels]))
     for axes, (title, predict) in zip(every, predicts.items(), strict=True):
         filled, *_ = _region(axes, ticks, predict)
-        _stars(axes, sets, limits, legend=axes is first)
+        _stars(axes, stars, limits, legend=axes is first)
         axes.set_title(title)
         axes.label_outer()
     drawing.colorbar(filled, ax=panels, label="p(class 1)")
@@ -123,11 +140,12 @@ def moving_boundary(
     """A `decision_boundary` that moves: one frame for each of {title: predict}."""
     from matplotlib.animation import FuncAnimation
 
+    check_predicts("decision_boundary", predicts)
     titles, models = list(predicts), list(predicts.values())
-    ticks = _ticks(sets, limits, resolution)
+    stars, ticks = _plane(sets, limits, resolution)
     drawing, axes = figure(height=5.4)
     shown = _region(axes, ticks, models[0])
-    _stars(axes, sets, limits)
+    _stars(axes, stars, limits)
     axes.set_title(titles[0])
     drawing.colorbar(shown[0], ax=axes, label="p(class 1)")
     drawing.draw_without_rendering()
@@ -142,23 +160,19 @@ def moving_boundary(
     return FuncAnimation(drawing, draw, frames=len(models), init_func=lambda: None)
 
 
-def _ticks(sets: Mapping[str, Sequence[Tensor]], limits: float, resolution: int) -> Tensor:
-    """The grid's coordinates, like the X of the sets, which are looked at here."""
+def _plane(sets: Any, limits: float, resolution: int) -> tuple[dict[str, Rows], Tensor]:
+    """The sets, and the coordinates of a grid of their dtype, on their device."""
     check_count("decision_boundary: resolution", resolution, lowest=2)
-    if len(sets) > len(STARS):
-        raise ValueError(f"decision_boundary: {len(sets)} sets, wanted at most {len(STARS)}")
-    for name, (X, _) in sets.items():
-        if X.ndim != 2 or X.shape[1] != 2:
-            raise ValueError(f"decision_boundary: {name} has X {list(X.shape)}, wanted [N, 2]")
-    like = next((X for X, _ in sets.values()), torch.empty(0))
-    return torch.linspace(-limits, limits, resolution, dtype=like.dtype, device=like.device)
+    limits = check_positive("decision_boundary: limits", limits)
+    stars = sets_of("decision_boundary", sets, len(STARS))
+    like = next((X for X, _ in stars.values()), torch.empty(0))
+    return stars, torch.linspace(-limits, limits, resolution, dtype=like.dtype, device=like.device)
 
 
 def _region(axes: Any, ticks: Tensor, predict: Predict) -> list[Any]:
     """p(class 1) in tenths, and its 0.5 line where there is one."""
-    p = predict(torch.cartesian_prod(ticks, ticks))
-    if p.shape != (len(ticks) ** 2, 1):
-        raise ValueError(f"decision_boundary: predict gave {list(p.shape)}, wanted [N, 1]")
+    grid = torch.cartesian_prod(ticks, ticks)
+    p = given_by("decision_boundary: predict", predict, grid, shape=(len(grid), 1))
     p, ticks = p.reshape(len(ticks), -1).T.cpu(), ticks.cpu()
     tenths = torch.linspace(0, 1, 11)
     drawn = [axes.contourf(ticks, ticks, p, levels=tenths, cmap="Spectral", alpha=0.6)]
@@ -167,9 +181,7 @@ def _region(axes: Any, ticks: Tensor, predict: Predict) -> list[Any]:
     return drawn
 
 
-def _stars(
-    axes: Any, sets: Mapping[str, Sequence[Tensor]], limits: float, *, legend: bool = True
-) -> None:
+def _stars(axes: Any, sets: Mapping[str, Rows], limits: float, *, legend: bool = True) -> None:
     for (name, (X, y)), star in zip(sets.items(), STARS, strict=False):
         x1, x2 = X.T.cpu()
         look = {"vmin": 0, "vmax": 1, "cmap": "Spectral", "edgecolors": "black", "linewidths": 0.3}
@@ -197,35 +209,62 @@ def descents(
     `window` is the range of x1 and that of x2, `lowest` are points to mark with a star. The levels
     are closer together the lower they are. Returns the lines, in the order of `paths`.
     """
+    from matplotlib.axes import Axes
+
+    if not isinstance(axes, Axes):
+        raise TypeError(f"descents: axes is {axes!r}, wanted Axes")
+    check_callable("descents: f", f)
+    check_window("descents: window", window)
+    check_points("descents: lowest", lowest)
+    check_count("descents: resolution", resolution, lowest=2)
+    found = paths_of("descents", paths)
     x1, x2 = (torch.linspace(*ends, resolution, dtype=torch.float64) for ends in window)
-    y = f(*torch.meshgrid(x1, x2, indexing="xy"))
+    grid = torch.meshgrid(x1, x2, indexing="xy")
+    y = given_by("descents: f", f, *grid, shape=(resolution, resolution))
     levels = y.min() + (y.max() - y.min()) * torch.linspace(0.1, 1, 24).double() ** 4
     axes.contour(x1, x2, y, levels=levels, colors="0.8", linestyles="-", linewidths=0.7, zorder=0)
     for point in lowest:
         axes.plot(*point, marker="*", color="black", markersize=11, linestyle="none", zorder=1)
     lines = []
-    for (name, path), marker in zip(paths.items(), itertools.cycle(ENDS)):
-        end = {"marker": marker, "markevery": [-1], "markeredgecolor": "black"}
-        lines += axes.plot(*path.T.cpu().numpy(), label=name, **end)
+    for (name, path), marker in zip(found.items(), itertools.cycle(ENDS)):
+        end: dict[str, Any] = {"marker": marker, "markevery": [-1], "markeredgecolor": "black"}
+        lines += axes.plot(*path.T.numpy(), label=name, **end)
     axes.set(xlabel=X1, ylabel=X2, xlim=window[0], ylim=window[1])
     return lines
 
 
 def save(drawing: "Figure", path: str | Path) -> Path:
-    """Write a Figure to `path` (.png, .pdf, .svg). ValueError for another ending."""
-    path = Path(path)
-    if path.suffix not in FORMATS:
-        raise ValueError(
-            f"save: {path} ends in {path.suffix!r}, wanted one of {', '.join(FORMATS)}"
-        )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    drawing.savefig(path)
+    """Write a Figure to `path` (.png, .pdf, .svg). ValueError for another ending, or no way in."""
+    path = _destination("save", path, FORMATS)
+    with _writing("save", drawing, "savefig", path) as write:
+        write(path)
     return path
 
 
-def save_animation(animation: "FuncAnimation", path: str | Path, *, fps: int = 12) -> Path:
-    """Write an animation to `path` as a GIF that repeats, `fps` frames a second."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    animation.save(path, writer="pillow", fps=fps, dpi=100)
+def save_animation(animation: "FuncAnimation", path: str | Path, *, fps: float = 12) -> Path:
+    """Write an animation to `path`, a .gif that repeats, `fps` frames a second."""
+    path = _destination("save_animation", path, (".gif",))
+    fps = check_positive("save_animation: fps", fps)
+    with _writing("save_animation", animation, "save", path) as write:
+        write(path, writer="pillow", fps=fps, dpi=100)
     return path
+
+
+def _destination(who: str, path: Any, formats: Sequence[str]) -> Path:
+    path = check_path(f"{who}: path", path)
+    if path.suffix not in formats:
+        wanted = f"wanted one of {', '.join(formats)}"
+        raise ValueError(f"{who}: {path} ends in {path.suffix!r}, {wanted}")
+    return path
+
+
+@contextlib.contextmanager
+def _writing(who: str, drawing: Any, verb: str, path: Path) -> Iterator[Callable[..., None]]:
+    """`drawing`'s method `verb`, to write into the directory of `path`, which is made."""
+    if not hasattr(drawing, verb):
+        raise TypeError(f"{who}: came a {type(drawing).__name__}, wanted a figure with {verb}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield getattr(drawing, verb)
+    except OSError as error:
+        raise ValueError(f"{who}: {path}: cannot be written: {error.strerror}") from error

@@ -12,8 +12,8 @@ _log = logging.getLogger(__name__)
 
 def pick_device(name: str | torch.device) -> torch.device:
     """A torch.device; "auto" is CUDA, else MPS, else the CPU, and logs which. ValueError else."""
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if name == "auto":
+        there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
         name = next((kind for kind, is_there in there.items() if is_there), "cpu")
         _log.info("device auto: %s", name)
     try:
@@ -22,8 +22,10 @@ def pick_device(name: str | torch.device) -> torch.device:
         raise ValueError(f"device is {name!r}, wanted auto, cpu, cuda, cuda:1 or mps") from None
     except TypeError:
         raise TypeError(f"device is {name!r}, wanted a string or a torch.device") from None
-    if not there.get(device.type, True):
-        raise ValueError(f"device is {str(name)!r}: this machine or this torch has none")
+    try:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, ImportError):  # in the words of whoever is not there
+        raise ValueError(f"device is {str(name)!r}: this machine or this torch has none") from None
     return device
 
 

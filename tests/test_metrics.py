@@ -43,8 +43,17 @@ def test_scores_have_another_threshold():
     assert accuracy(scores, labels, threshold=0).item() == pytest.approx(2 / 3)
 
 
-def test_a_nan_prediction_gives_nan():
-    assert accuracy(torch.tensor([[0.1], [torch.nan]]), torch.tensor([[0], [1]])).isnan()
+@pytest.mark.parametrize(
+    ("p", "y"),
+    [
+        ([[0.1], [torch.nan]], [[0], [1]]),
+        ([[0.1], [0.9]], [[0.0], [torch.nan]]),
+        ([[0.1, 0.9], [0.9, 0.1]], [[0.0, 1.0], [torch.nan, 0.0]]),
+        ([[0.1, 0.9], [0.9, 0.1]], [1.0, torch.nan]),
+    ],
+)
+def test_a_nan_among_predictions_or_labels_gives_nan(p, y):
+    assert accuracy(torch.tensor(p), torch.tensor(y)).isnan()
 
 
 def test_many_rows_in_half_precision_do_not_overflow():

@@ -93,7 +93,7 @@ def test_the_grid_is_of_the_dtype_of_the_sets():
 def test_what_has_no_two_features_or_one_output_is_refused():
     with pytest.raises(ValueError, match=r"dev has X \[4, 3\], wanted \[N, 2\]"):
         plots.decision_boundary(line_of, {"dev": (torch.ones(4, 3), torch.ones(4, 1))})
-    with pytest.raises(ValueError, match=r"predict gave \[40000, 2\], wanted \[N, 1\]"):
+    with pytest.raises(ValueError, match=r"predict gave \[40000, 2\], wanted \[40000, 1\]"):
         plots.decision_boundary(lambda x: x, {})
     with pytest.raises(ValueError, match="4 sets, wanted at most 3"):
         plots.decision_boundary(line_of, dict.fromkeys("abcd", make_moons(4, seed=0)))

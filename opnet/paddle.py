@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .errors import check_path
 from .files import read_file
 from .pickles import unpickled
 
@@ -20,7 +21,8 @@ NAMES = "StructuredToParameterName@@"
 
 def load_paddle(path: str | Path) -> Any:
     """What paddle.save wrote: tensors, also in dicts, lists and tuples, numbers and strings."""
-    return plain(unpickled(read_file(Path(path)), str(path)))
+    path = check_path("load_paddle: path", path)
+    return plain(unpickled(read_file(path), str(path)))
 
 
 def plain(content: Any) -> Any:

@@ -10,7 +10,7 @@ import torch
 from . import checkpoint
 from .checkpoint import Found
 from .describe import OWN, Description, description
-from .errors import CheckpointError
+from .errors import CheckpointError, check_path
 from .foreign import orientation
 from .op import Op
 from .paddle import paddle_bytes
@@ -45,6 +45,7 @@ def load(path: str | Path, *, transpose: bool | None = None, verify: bool = True
     `transpose` must say. `verify=False` reads the files as they are, whatever the manifest says.
     CheckpointError, one line, when a file is missing, damaged, or does not fit.
     """
+    path = check_path("load: path", path)
     found = checkpoint.read(path, TWO_LAYERS, verify=verify)
     told = (found.about or {}).get("model")
     with _blamed(found.path):
@@ -66,7 +67,8 @@ def save_paddle(model: Any, directory: str | Path) -> list[Path]:
     They are pickles of NumPy arrays under opnet's names, W [I, O] and b [1, O]; bfloat16 goes by
     its bits. The directory is one that `load` reads too. CheckpointError, NonFiniteError as a save.
     """
-    directory, about = checkpoint.prepare(directory, model), {"model": description(model)}
+    directory = checkpoint.prepare(check_path("save_paddle: directory", directory), model)
+    about = {"model": description(model)}
     layers = checkpoint.layers_of(model)
     return checkpoint.save(directory, layers, about=about, pack=paddle_bytes)
 

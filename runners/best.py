@@ -45,9 +45,9 @@ class Best:
     those that the model came with. What the optimizer keeps stays with the weights it belongs to.
     """
 
-    def __init__(self, model: Any, optimizer: Any, keep: str, save_dir: str | Path | None) -> None:
+    def __init__(self, model: Any, optimizer: Any, keep: str, directory: Path | None) -> None:
         self.model, self.optimizer, self.keep = model, optimizer, keep
-        self.directory = None if save_dir is None else checkpoint.prepare(save_dir, model)
+        self.directory = directory
         self.kept = self._finite = Kept(None, -math.inf, math.inf, self.snapshot())
         self._on_disk, self._written_at = self.kept, -math.inf
 

@@ -95,28 +95,28 @@ class RunnerV2_1:
             raise TypeError(f"train: generator is {generator!r}, wanted a torch.Generator")
         if batch_size is not None:
             batch_size = check_count("train: batch_size", batch_size)
-        save_dir = None if save_dir is None else check_path("train: save_dir", save_dir)
-        save_every = _checked_saving(save_every, resume, save_dir)
+        directory = None if save_dir is None else check_path("train: save_dir", save_dir)
+        save_every = _checked_saving(save_every, resume, directory)
         train_rows = self._rehearsed("train_set", train_set)
         dev_rows = self._rehearsed("dev_set", dev_set)
         if num_epochs == 0:
             return
-        if save_dir is not None:
-            checkpoint.prepare(save_dir, self.model)  # refuses it before anybody has begun
+        if directory is not None:
+            checkpoint.prepare(directory, self.model)  # refuses it before anybody has begun
         self.stop = False
         for callback in hooks:
             if hasattr(callback, "on_train_begin"):
                 callback.on_train_begin(self)
-        best = Best(self.model, self.optimizer, keep, save_dir)
+        best = Best(self.model, self.optimizer, keep, directory)
         if self.train_loss:  # a run after a run keeps the weights that it started from, if better
             best.offer(None, *self._judge(*dev_rows)[:2], best.kept.snapshot)
         if generator is None and _is_split(train_rows, batch_size):
             generator = fresh_generator("train")
         log, batches = Log(num_epochs, log_epochs), _batches(train_rows, batch_size, generator)
         run = Run(self, train_rows, dev_rows, best, log, hooks, schedule, batches)
-        if save_every and best.directory:
+        if save_every and directory:
             made_of = {"keep": keep, "batch_size": batch_size, "schedule": schedule}
-            run.resumable = Resumable(run, best.directory, save_every, made_of, generator)
+            run.resumable = Resumable(run, directory, save_every, made_of, generator)
         with best.alone():
             if run.resumable:
                 run.resumable.begin(resume)

@@ -71,7 +71,7 @@ def main(settings: argparse.Namespace) -> Outcome:
     print("[Test] logistic regression: {:.4f}/{:.4f}".format(*regression.evaluate(sets["test"])))
     best = "{:.4f}/{:.4f}".format(*bayes_limit(settings.noise))
     print(f"[Bayes] nothing is better, on average, at noise {settings.noise:g} than {best}")
-    written = sorted(settings.save_dir.glob("*.pdparams"))
+    written = [*sorted(settings.save_dir.glob("*.pdparams")), settings.save_dir / "manifest.json"]
     written.append(write_history(network, settings.save_dir / "history.csv"))
     if settings.no_figures:
         return Outcome(written=written)

@@ -22,13 +22,13 @@ VECTORS = {
 DROPPED = "num_batches_tracked"
 
 
-def per_layer(flat: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+def per_layer(flat: Mapping[str, Tensor], who: str) -> dict[str, dict[str, Tensor]]:
     """{"fc1.weight": tensor} as {"fc1": {"weight": tensor}}: the layer ends at the last dot."""
     layers: dict[str, dict[str, Tensor]] = {}
     for path, tensor in flat.items():
         layer, _, key = path.rpartition(".")
         if not (layer and key):
-            raise CheckpointError(f"{path[:100]!r} names no layer, wanted '<layer>.<key>'")
+            raise CheckpointError(f"{who}: {path[:100]!r} names no layer, wanted '<layer>.<key>'")
         layers.setdefault(layer, {})[key] = tensor
     return layers
 

@@ -43,10 +43,11 @@ def test_moons_prints_settings_log_test_score_and_paths(moons_run):
     assert float(score[1]) > 0.94
     written = [line.removeprefix("[Written] ") for line in lines if line.startswith("[Written] ")]
     figures = ["boundary.png", "data.png", "loss.png", "score.png"]
-    names = sorted([*figures, "fc1.pdparams", "fc2.pdparams", "history.csv"])
+    names = sorted([*figures, "fc1.pdparams", "fc2.pdparams", "manifest.json", "history.csv"])
     assert sorted(path.split("/")[-1] for path in written) == names
     assert all((directory / path).stat().st_size > 500 for path in written)
-    assert sorted(os.listdir(directory / "checkpoints" / "runs" / "moons")) == names
+    there = os.listdir(directory / "checkpoints" / "runs" / "moons")
+    assert sorted(there) == sorted([".lock", *names])
 
 
 def test_moons_history_has_a_row_an_epoch(moons_run):
@@ -84,7 +85,8 @@ def test_the_books_settings(tmp_path):
     assert "noise: 0.5, hidden: 5, lr: 0.2, epochs: 1000" in done.stdout
     score = float(re.search(r"score/loss: (\d\.\d+)", done.stdout)[1])
     assert 0.74 < score < 0.88
-    assert sorted(os.listdir(tmp_path / "out")) == ["fc1.pdparams", "fc2.pdparams", "history.csv"]
+    names = [".lock", "fc1.pdparams", "fc2.pdparams", "history.csv", "manifest.json"]
+    assert sorted(os.listdir(tmp_path / "out")) == names
 
 
 def test_the_defaults_bend_the_boundary_in_the_median_of_10_seeds():

@@ -17,12 +17,12 @@ def equal(found, wanted):
 
 def test_a_whole_net_is_split_at_the_last_dot():
     flat = {"fc1.weight": TALL, "fc1.bias": F, "deep.fc2.weight": SQUARE}
-    layers = per_layer(flat)
+    layers = per_layer(flat, "net")
     assert list(layers) == ["fc1", "deep.fc2"]
     assert equal(layers["fc1"], {"weight": TALL, "bias": F})
     for key in ("weight", ".weight", "fc1."):
-        with pytest.raises(CheckpointError, match="names no layer"):
-            per_layer({key: F})
+        with pytest.raises(CheckpointError, match="net: .* names no layer"):
+            per_layer({key: F}, "net")
 
 
 OURS = {"W": TALL, "b": ROW}

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .. import foreign
 from ..archive import unpacked
-from ..errors import CheckpointError
+from ..errors import CheckpointError, check_flag
 from ..files import MANIFEST, is_there, read_file, said
 from ..paddle import plain
 from ..tensors import described, misfits
@@ -71,6 +71,7 @@ def read(
     A `path` that is a file is the state dict of a whole net. Runs no code that a file may hold.
     Files without a manifest may have `at_most` bytes each.
     """
+    check_flag("load: verify", verify)
     path = Path(path)
     with said(path, "cannot be read"):
         found, whole = path.exists(), path.is_file()
@@ -78,7 +79,7 @@ def read(
         raise CheckpointError(f"{path}: no such directory")
     if whole:
         net = _part(path.name, read_file(path, at_most), path.parent)
-        flat = foreign.per_layer(net.tensors).items()
+        flat = foreign.per_layer(net.tensors, str(path)).items()
         return Found(path, {name: Part(tensors, net.by) for name, tensors in flat}, {}, None)
     manifest, data = read_set(path) if verify else (None, {})
     if manifest is None:
@@ -126,6 +127,8 @@ def faults_of(found: Found, wanted: Layers, transpose: bool | None = None) -> st
 
 def translated(found: Found, wanted: Layers | None, transpose: bool | None) -> Layers:
     """The layers found under opnet's names and the way round that opnet has them."""
+    if transpose is not None:
+        check_flag("load: transpose", transpose)
     return {
         name: foreign.translated(
             part.tensors, (wanted or {}).get(name), part.by, transpose, f"{found.path}: {name}"

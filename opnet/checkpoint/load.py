@@ -15,7 +15,7 @@ from ..paddle import plain
 from ..tensors import described, misfits
 from .atomic import read_set
 from .contents import Layers, Memory, layers_of, memory_of, non_finite
-from .files import MANIFEST, is_there, read_file, said
+from .files import MANIFEST, is_there, listed, read_file, said
 from .manifest import OPTIMIZER, SUFFIX
 
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
@@ -102,14 +102,14 @@ def assign(
     layers = translated(found, wanted, transpose)
     if bad := non_finite(layers | {OPTIMIZER: kept}):
         raise CheckpointError(f"{found.path}: {bad}")
+    if found.about is None:
+        _say_unverified(found)
     with torch.no_grad():
         for name, tensors in wanted.items():
             for key, tensor in tensors.items():
                 tensor.copy_(layers[name][key])
     if memory:
         optimizer.load_state(kept)
-    if found.about is None:
-        _say_unverified(found)
 
 
 def faults_of(found: Found, wanted: Layers, transpose: bool | None = None) -> str:
@@ -150,7 +150,9 @@ def _unverified(directory: Path, names: Iterable[str], at_most: int | None) -> d
 
 
 def _say_unverified(found: Found) -> None:
-    there = {path.name.removesuffix(SUFFIX) for path in found.path.glob(f"*{SUFFIX}")}
+    with said(found.path, "cannot be read"):
+        files = [path.name for path in listed(found.path)] if found.path.is_dir() else []
+    there = {name.removesuffix(SUFFIX) for name in files if name.endswith(SUFFIX)}
     others = ", ".join(sorted(there - found.layers.keys()))
     ignored = f"; {others}{SUFFIX} ignored" if others else ""
     unknown = "whether its files belong together and are as they were written"

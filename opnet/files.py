@@ -27,7 +27,7 @@ def read_file(path: Path, at_most: int | None = None) -> bytes:
         if getattr(error, "errno", None) == errno.ELOOP:
             why = "a symbolic link, wanted the file itself"
         raise CheckpointError(f"{path}: {why}") from None
-    with said(path, "cannot be read"), closing(file):
+    with said(path, "cannot be read"), closing(path, file):
         found = os.fstat(file)
         if not stat.S_ISREG(found.st_mode):
             raise CheckpointError(f"{path}: not a regular file")
@@ -40,7 +40,7 @@ def write_new(path: Path, data: bytes) -> None:
     """Put `data` into a file that is not there yet, down to the disk."""
     with said(path, "cannot be written"):
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY
-        with closing(os.open(path, flags, 0o666)) as file:
+        with closing(path, os.open(path, flags, 0o666)) as file:
             rest = memoryview(data)
             while rest:
                 rest = rest[os.write(file, rest) :]
@@ -62,8 +62,16 @@ def sync(directory: Path) -> None:
     """What the directory says of its files goes down to the disk, as far as the system can."""
     if os.name == "nt":  # it opens no directories
         return
-    with said(directory, "cannot be written"), closing(os.open(directory, os.O_RDONLY)) as file:
+    with said(directory, "cannot be written"):
+        file = os.open(directory, os.O_RDONLY)
+    with said(directory, "cannot be written"), closing(directory, file):
         os.fsync(file)
+
+
+def listed(directory: Path) -> list[Path]:
+    """What the directory holds."""
+    with said(directory, "cannot be listed"):
+        return [directory / name for name in sorted(os.listdir(directory))]
 
 
 def is_there(path: Path) -> bool:
@@ -85,11 +93,12 @@ def said(path: Path, what: str) -> Iterator[None]:
 
 
 @contextmanager
-def closing(file: int) -> Iterator[int]:
+def closing(path: Path, file: int) -> Iterator[int]:
     try:
         yield file
     finally:
-        os.close(file)
+        with said(path, "cannot be closed"):
+            os.close(file)
 
 
 def _read(file: int, size: int) -> bytes:

@@ -21,7 +21,7 @@ def test_a_whole_net_is_split_at_the_last_dot():
     assert list(layers) == ["fc1", "deep.fc2"]
     assert equal(layers["fc1"], {"weight": TALL, "bias": F})
     for key in ("weight", ".weight", "fc1."):
-        with pytest.raises(CheckpointError, match="net: .* names no layer"):
+        with pytest.raises(CheckpointError, match=r"net: .* names no layer"):
             per_layer({key: F}, "net")
 
 

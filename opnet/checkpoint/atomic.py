@@ -14,7 +14,18 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from ..errors import CheckpointError
-from ..files import MANIFEST, NEW, is_there, put_in_place, read_file, remove, sync, write_new
+from ..files import (
+    MANIFEST,
+    NEW,
+    is_there,
+    listed,
+    put_in_place,
+    read_file,
+    remove,
+    said,
+    sync,
+    write_new,
+)
 from . import manifest as manifests
 from .lock import locked
 from .manifest import Entry, Manifest
@@ -34,7 +45,9 @@ def commit(directory: Path, files: Mapping[str, Content], about: Mapping[str, An
     with locked(directory):
         before = heal(directory)
         for path in (directory / name for name in files):
-            if path.is_dir():
+            with said(path, "cannot be looked at"):
+                taken = path.is_dir()
+            if taken:
                 raise CheckpointError(f"{path}: is a directory, wanted a file's place")
         entries = {name: manifests.entry(*content) for name, content in files.items()}
         generation = before.generation + 1 if before else 1
@@ -59,10 +72,13 @@ def commit(directory: Path, files: Mapping[str, Content], about: Mapping[str, An
 def heal(directory: Path) -> Manifest | None:
     """Finish what a crash has left: a `.new` that the manifest names takes its place, others go."""
     manifest = read_manifest(directory)
-    for path in directory.glob(f"*{NEW}"):
-        entry = manifest.files.get(path.name.removesuffix(NEW)) if manifest else None
+    for path in listed(directory):
+        name = path.name.removesuffix(NEW)
+        if name == path.name or not (name == MANIFEST or manifests.is_file_name(name)):
+            continue  # not what a save leaves
+        entry = manifest.files.get(name) if manifest else None
         if entry and _sum(read_file(path)) == entry.sha256:
-            put_in_place(path.with_name(path.name.removesuffix(NEW)))
+            put_in_place(directory / name)
         else:
             remove(path)
     return manifest

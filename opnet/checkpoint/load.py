@@ -11,7 +11,7 @@ from torch import Tensor
 from .. import foreign
 from ..archive import unpacked
 from ..errors import CheckpointError, check_flag
-from ..files import MANIFEST, is_there, read_file, said
+from ..files import MANIFEST, is_there, listed, read_file, said
 from ..paddle import plain
 from ..tensors import described, misfits
 from .atomic import read_set
@@ -103,14 +103,14 @@ def assign(
     layers = translated(found, wanted, transpose)
     if bad := non_finite(layers | {OPTIMIZER: kept}):
         raise CheckpointError(f"{found.path}: {bad}")
+    if found.about is None:
+        _say_unverified(found)
     with torch.no_grad():
         for name, tensors in wanted.items():
             for key, tensor in tensors.items():
                 tensor.copy_(layers[name][key])
     if memory:
         optimizer.load_state(kept)
-    if found.about is None:
-        _say_unverified(found)
 
 
 def faults_of(found: Found, wanted: Layers, transpose: bool | None = None) -> str:
@@ -153,7 +153,9 @@ def _unverified(directory: Path, names: Iterable[str], at_most: int | None) -> d
 
 
 def _say_unverified(found: Found) -> None:
-    there = {path.name.removesuffix(SUFFIX) for path in found.path.glob(f"*{SUFFIX}")}
+    with said(found.path, "cannot be read"):
+        files = [path.name for path in listed(found.path)] if found.path.is_dir() else []
+    there = {name.removesuffix(SUFFIX) for name in files if name.endswith(SUFFIX)}
     others = ", ".join(sorted(there - found.layers.keys()))
     ignored = f"; {others}{SUFFIX} ignored" if others else ""
     unknown = "whether its files belong together and are as they were written"

@@ -33,8 +33,9 @@ def locked(directory: Path) -> Iterator[None]:
     flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
     with said(path, "cannot be opened"):
         file = os.open(path, flags, 0o666)
-    with closing(file):
-        found = os.fstat(file)
+    with closing(path, file):
+        with said(path, "cannot be looked at"):
+            found = os.fstat(file)
         me = (threading.get_ident(), found.st_dev, found.st_ino)
         if fcntl is None or me in _held:
             yield
@@ -59,7 +60,8 @@ def _wait(file: int, directory: Path) -> None:
                 continue
         except OSError as error:
             raise CheckpointError(f"{directory}: cannot be locked: {error.strerror}") from error
-        holder = os.pread(file, 200, 0).decode(errors="replace").strip() or "another process"
+        with said(directory, "is being written to, by whom cannot be read"):
+            holder = os.pread(file, 200, 0).decode(errors="replace").strip() or "another process"
         waited = f"waited {SECONDS_TO_WAIT:g} s"
         raise CheckpointError(f"{directory}: {holder} is writing here, {waited}")
 

@@ -13,6 +13,7 @@ from ..tensors import described
 
 FORMAT, VERSION = "opnet checkpoint", 1
 MOST_BYTES = 2**24
+MOST_SAVES = 2**53
 SUFFIX, OPTIMIZER, STATE = ".pdparams", "optimizer.pdopt", "run.pdstate"
 _FILE = re.compile(rf"[A-Za-z0-9_-][A-Za-z0-9_.-]{{0,99}}\{SUFFIX}|{OPTIMIZER}|{STATE}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -39,6 +40,11 @@ def entry(data: bytes, tensors: Mapping[str, Tensor]) -> Entry:
     return Entry(hashlib.sha256(data).hexdigest(), len(data), kinds)
 
 
+def is_file_name(name: str) -> bool:
+    """Whether a save may write a file of that name."""
+    return _FILE.fullmatch(name) is not None
+
+
 def packed(manifest: Manifest) -> bytes:
     """The JSON text, with the sum over all the rest of it."""
     files = {name: entry._asdict() for name, entry in manifest.files.items()}
@@ -50,8 +56,15 @@ def packed(manifest: Manifest) -> bytes:
 def parsed(data: bytes, who: str) -> Manifest:
     """The manifest that `packed` made these bytes of. CheckpointError for all others."""
     try:
+        return _parsed(data, who)
+    except RecursionError:  # of json, in whatever lies a thousand deep
+        raise CheckpointError(f"{who}: is damaged, wanted JSON that is not so deep") from None
+
+
+def _parsed(data: bytes, who: str) -> Manifest:
+    try:
         content = json.loads(data)
-    except (ValueError, RecursionError):
+    except ValueError:
         raise CheckpointError(f"{who}: is damaged, wanted JSON") from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise CheckpointError(f"{who}: is damaged or not of opnet, wanted format {FORMAT!r}")
@@ -70,10 +83,11 @@ def parsed(data: bytes, who: str) -> Manifest:
 
 def _check(manifest: Manifest, who: str) -> None:
     """CheckpointError unless all has its type, and every file is one of this directory."""
-    if type(manifest.generation) is not int or not isinstance(manifest.about, dict):
-        raise CheckpointError(f"{who}: generation is no whole number, or about is no dict")
+    count = type(manifest.generation) is int and 0 <= manifest.generation < MOST_SAVES
+    if not count or not isinstance(manifest.about, dict):
+        raise CheckpointError(f"{who}: generation is no count, or about is no dict")
     for name, entry in manifest.files.items():
-        if not _FILE.fullmatch(name):
+        if not is_file_name(name):
             raise CheckpointError(f"{who}: names {name!r:.120}, wanted <layer>{SUFFIX}")
         sizes = type(entry.size) is int and entry.size >= 0
         if not (sizes and isinstance(entry.sha256, str) and _SHA256.fullmatch(entry.sha256)):

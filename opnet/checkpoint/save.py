@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..archive import packed
 from ..errors import CheckpointError, NonFiniteError
-from ..files import said
+from ..files import listed, said
 from .atomic import Content, commit, read_manifest
 from .contents import Layers, Memory, layers_of, non_finite
 from .load import Found, faults_of, read
@@ -22,7 +22,7 @@ def prepare(directory: str | Path, model: Any) -> Path:
     """Make `directory`, parents too; refuse it when it holds layers that are not this model's."""
     directory, layers = made(Path(directory)), layers_of(model)
     manifest = read_manifest(directory)
-    files = manifest.files if manifest else [path.name for path in directory.glob(f"*{SUFFIX}")]
+    files = manifest.files if manifest else [path.name for path in listed(directory)]
     there = {name.removesuffix(SUFFIX) for name in files if name.endswith(SUFFIX)}
     if strangers := sorted(there - layers.keys()):
         stranger = f"{strangers[0]}{SUFFIX}, which this model has not"

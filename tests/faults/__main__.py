@@ -1,13 +1,15 @@
 """Make every fault happen to a checkpoint, again and again; exit 1 when one does harm."""
 
 import argparse
+import gc
 import itertools
+import logging
 import sys
 from pathlib import Path
 
 import torch
 
-from .table import FAULTS, run, table
+from .table import FAULTS, MEMORY, run, table
 from .writers import WRITERS
 
 
@@ -17,13 +19,15 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--only", nargs="+", metavar="FAULT", help=f"some of: {', '.join(FAULTS)}")
     parser.add_argument("--writer", choices=WRITERS, default="opnet", help="plain has to fail")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--place", type=Path, help="a directory on the disk to try")
+    parser.add_argument("--place", type=Path, default=MEMORY, help="a directory on the disk to try")
     return parser
 
 
 def main() -> int:
     settings = arguments().parse_args()
     torch.set_num_threads(1)  # a child inherits one thread only
+    gc.freeze()  # a child that looks through all this for garbage copies it
+    logging.disable()  # of thousands of loads without a manifest
     results = run(
         settings.trials,
         writer=settings.writer,

@@ -110,7 +110,7 @@ def wrong_ways(start: Path, made: list[str], actions: tuple[str, ...]) -> list[W
 
 
 def killed_save(bench: Bench, trials: int) -> Iterator[Trial]:
-    for way in thinned(_ways(bench, (KILL, HALF)), trials):
+    for way in _ways(bench, (KILL, HALF), trials):
         with bench.copy(way.start) as directory:
             job = partial(_with_a_fault, bench.writer, directory, way)
             if in_child(lambda say, job=job: say(job())).signal != signal.SIGKILL:
@@ -120,7 +120,7 @@ def killed_save(bench: Bench, trials: int) -> Iterator[Trial]:
 
 
 def failing_save(bench: Bench, trials: int) -> Iterator[Trial]:
-    ways = thinned(_ways(bench, (*ERRORS, DEAD, SHORT)), trials)
+    ways = _ways(bench, (*ERRORS, DEAD, SHORT), trials)
     said = in_batches(ways, partial(_failed_save, bench), ("crash", "save or load died"))
     for way, trial in zip(ways, said, strict=True):
         yield Trial(trial[0], f"{way}: {trial[1]}")
@@ -137,14 +137,16 @@ def _failed_save(bench: Bench, way: Way) -> Trial:
     return trial._replace(story=f"{trial.story}; save: {said}")
 
 
-def _ways(bench: Bench, actions: tuple[str, ...]) -> list[Way]:
-    """All that can go wrong with a save over a whole state, or over what a killed one left."""
+def _ways(bench: Bench, actions: tuple[str, ...], most: int) -> list[Way]:
+    """All that can go wrong with a save over a whole state, then over what killed ones left."""
     ways = []
     for start in _starts(bench):
         with bench.copy(start) as directory:
             made = made_by(_save(bench.writer, directory, 3))
-        ways += wrong_ways(start, made, actions)
-    return ways
+        ways.append(wrong_ways(start, made, actions))
+    whole, left = ways[0], [way for others in ways[1:] for way in others]
+    room = most - len(whole)
+    return whole + thinned(left, room) if room > 0 else thinned(whole + left, most)
 
 
 def _starts(bench: Bench) -> list[Path]:

@@ -19,7 +19,7 @@ from experiments.rows import Row, table
 
 RUNS = "cli.run(arguments(), main)\n"  # the last line of a script
 NEED_ARGUMENTS = ("boundary",)
-NO_SOURCES = ("gradient_check", "moons")
+NO_SOURCES = ("durability", "gradient_check", "moons")
 
 
 def scripts() -> dict[str, Path]:

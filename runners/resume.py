@@ -16,11 +16,15 @@ from opnet import checkpoint
 from opnet.checkpoint import RunState
 from opnet.environment import environment
 from opnet.errors import CheckpointError
+from opnet.tensors import misfits
 from opnet.walk import attributes, named_ops, state
 
 from .best import Kept, Snapshot, set_weights
 from .told import differences, told
 
+ABOUT = {"epochs_done": int, "ended": bool, "stopped": bool, "epochs_before": int}
+ABOUT |= {"kept_epoch": list, "settings": dict, "environment": dict}
+RANDOM = "random."
 HISTORIES = ("train_scores", "train_loss", "dev_scores", "dev_loss")
 
 _log = logging.getLogger(__name__)
@@ -59,32 +63,42 @@ class Resumable:
     def save(self, epochs_done: int, *, ended: bool = False) -> None:
         if self.saved == (epochs_done, ended):
             return
-        run, kept = self.run, self.run.best.kept
-        tensors = {
-            **_flat("last", run.best.snapshot()),
-            **_flat("kept", kept.snapshot),
-            "kept.numbers": torch.tensor([kept.score, kept.loss], dtype=torch.float64),
-            **{f"history.{n}": _as_tensor(getattr(run.runner, n)) for n in HISTORIES},
-            **{f"random.{name}": state for name, state in self._random().items()},
-            **{f"held.{name}": _as_tensor(holder[key]) for name, holder, key in self._numbers()},
-        }
+        run = self.run
         about = {
             "epochs_done": epochs_done,
             "ended": ended,
             "stopped": ended and run.runner.stop,
             "epochs_before": run.epochs_before,
-            "kept_epoch": [kept.epoch, run.runner.kept_epoch],
+            "kept_epoch": [run.best.kept.epoch, run.runner.kept_epoch],
             "save_every": self.every,
             "settings": self.settings,
             "environment": environment(_device(run.runner.model)),
         }
-        checkpoint.save_state(self.directory, RunState(tensors, about))
+        checkpoint.save_state(self.directory, RunState(self._tensors(), about))
         self.saved = epochs_done, ended
+
+    def _tensors(self) -> dict[str, Tensor]:
+        run, kept = self.run, self.run.best.kept
+        return {
+            **_flat("last", run.best.snapshot()),
+            **_flat("kept", kept.snapshot),
+            "kept.numbers": torch.tensor([kept.score, kept.loss], dtype=torch.float64),
+            **{f"history.{name}": _as_tensor(getattr(run.runner, name)) for name in HISTORIES},
+            **{f"{RANDOM}{name}": state for name, state in self._random().items()},
+            **{
+                f"held.{name}.{key}": _as_tensor(value)
+                for name, held in self._held()
+                for key, value in held.items()
+                if _is_number(value) or _is_row(value)
+            },
+        }
 
     def begin(self, resume: bool) -> None:
         """Go on from what was saved if `resume`, else from the first epoch, and save that."""
         found = checkpoint.read_state(self.directory)
         who = self.directory / checkpoint.RESUME
+        if found and not _is_whole(found):
+            raise CheckpointError(f"{who}: is no state of a run")
         if resume and found:
             self._check(found)
             self._restore(found)
@@ -104,6 +118,8 @@ class Resumable:
             raise CheckpointError(f"{who}: is of another run: {'; '.join(other)}")
         if done > num_epochs:
             raise CheckpointError(f"{who}: has {done} epochs already, num_epochs is {num_epochs}")
+        if unfit := misfits(_fixed(found.tensors), _fixed(self._tensors()), "run"):
+            raise CheckpointError(f"{who}: {'; '.join(unfit)}")
         now = environment(_device(self.run.runner.model))
         if changed := list(differences(found.about["environment"], now)):
             _log.warning("%s: %s: the last bits may differ", who, "; ".join(changed))
@@ -117,10 +133,9 @@ class Resumable:
             runner.optimizer.load_state(last.memory)
         for name in HISTORIES:
             getattr(runner, name)[:] = tensors[f"history.{name}"].tolist()
-        for name, holder, key in self._held():  # one that is None now may have been a number
-            if (value := tensors.get(f"held.{name}")) is not None:
-                holder[key] = value.tolist()
-        self._set_random({n.removeprefix("random."): t for n, t in tensors.items()})
+        for name, held in self._held():
+            held |= {key: value.tolist() for key, value in _below(f"held.{name}.", tensors).items()}
+        self._set_random(_below(RANDOM, tensors))
         epoch, runner.kept_epoch = about["kept_epoch"]
         score, loss = tensors["kept.numbers"].tolist()
         run.go_on(Kept(epoch, score, loss, kept), about["epochs_done"], about["epochs_before"])
@@ -142,28 +157,35 @@ class Resumable:
             generator.set_state(states[name])
 
     def _generators(self) -> Iterator[tuple[str, torch.Generator]]:
-        for name, held, key in self._held():
-            if isinstance(held[key], torch.Generator):
-                yield name, held[key]
+        for name, held in self._held():
+            for key, value in held.items():
+                if isinstance(value, torch.Generator):
+                    yield f"{name}.{key}", value
 
-    def _numbers(self) -> Iterator[tuple[str, dict[str, Any], str]]:
-        for name, held, key in self._held():
-            value = held[key]
-            if isinstance(value, (bool, int, float)) or _is_row(value):
-                yield name, held, key
-
-    def _held(self) -> Iterator[tuple[str, dict[str, Any], str]]:
-        """Each attribute of the holders: its name, the dict that it stands in, and its key there.
-
-        A schedule may hold another.
-        """
+    def _held(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """The attributes of each holder, by its name; a schedule may hold another."""
         todo = list(self.holders.items())
         for name, holder in todo:
             held = holder if isinstance(holder, dict) else attributes(holder)
-            for key in held:
-                yield f"{name}.{key}", held, key
+            yield name, held
             if callable(holder) and "schedule" in held:
                 todo.append((f"{name}.schedule", held["schedule"]))
+
+
+def _is_whole(found: RunState) -> bool:
+    """Whether `about` and the histories are such as `save` writes: sums alone do not tell."""
+    if any(type(found.about.get(key)) is not kind for key, kind in ABOUT.items()):
+        return False
+    lengths = {tuple(found.tensors.get(f"history.{n}", torch.tensor(0)).shape) for n in HISTORIES}
+    about = found.about
+    epochs = (about["epochs_before"] + about["epochs_done"],)
+    return lengths == {epochs} and len(about["kept_epoch"]) == 2
+
+
+def _fixed(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Those that every state of a run has, in one shape."""
+    grow = ("held.", "history.")
+    return {name: tensor for name, tensor in tensors.items() if not name.startswith(grow)}
 
 
 def told_of(runner: Any, callbacks: list[Any]) -> dict[str, Any]:
@@ -178,6 +200,12 @@ def _flat(name: str, snapshot: Snapshot) -> dict[str, Tensor]:
     return weights | {f"{name}.memory.{key}": tensor for key, tensor in snapshot.memory.items()}
 
 
+def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Those whose names go on after the prefix by one more part, under that part."""
+    names = {name.removeprefix(prefix): name for name in tensors if name.startswith(prefix)}
+    return {key: tensors[name] for key, name in names.items() if prefix == RANDOM or "." not in key}
+
+
 def _snapshot(name: str, tensors: dict[str, Tensor]) -> Snapshot:
     weights, memory = f"{name}.weight.", f"{name}.memory."
     return Snapshot(
@@ -190,6 +218,10 @@ def _as_tensor(value: Any) -> Tensor:
     """A number or a list of such; floats as they are in Python, to the last bit."""
     whole = isinstance(value, (bool, int))
     return torch.tensor(value) if whole else torch.tensor(value, dtype=torch.float64)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (bool, float)) or (isinstance(value, int) and abs(value) < 2**63)
 
 
 def _is_row(value: Any) -> bool:

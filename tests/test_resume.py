@@ -289,3 +289,62 @@ def test_what_the_last_bits_depend_on_is_recorded_and_a_change_said(moons, tmp_p
     with caplog.at_level(logging.WARNING, "runners"):
         train(job(), moons, tmp_path, num_epochs=13, resume=True)
     assert "threads is 2, was 1: the last bits may differ" in caplog.text
+
+
+class Fading(Tanh):
+    """A learner's: scales down with the steps that it has seen, which it counts by itself."""
+
+    def forward(self, inputs):
+        if self.training:
+            self.steps = getattr(self, "steps", 0) + 1
+        return super().forward(inputs / (1 + 0.01 * getattr(self, "steps", 0)))
+
+    def backward_inputs(self, grads):
+        return super().backward_inputs(grads) / (1 + 0.01 * self.steps)
+
+
+def test_what_an_op_counts_goes_on(moons, tmp_path):
+    def run(directory, num_epochs, **how):
+        first, last = Linear(2, 4, "a", generator=seeded(1)), Linear(4, 1, "b", generator=seeded(2))
+        model = Sequential(first, Fading(), last, Logistic())
+        parts = Adam(0.05, model), accuracy, BinaryCrossEntropyLoss(model)
+        train(runner := RunnerV2_1(model, *parts), moons, directory, num_epochs=num_epochs, **how)
+        return everything(runner, directory)
+
+    whole = run(tmp_path / "whole", 12)
+    run(tmp_path / "parts", 5)
+    assert run(tmp_path / "parts", 12, resume=True) == whole
+
+
+UNFIT = {
+    "nothing": lambda tensors, about: (tensors, {}),
+    "a key too few": lambda tensors, about: (tensors, {**about, "settings": None}),
+    "a count of text": lambda tensors, about: (tensors, {**about, "epochs_done": "6"}),
+    "epochs that were not": lambda tensors, about: (tensors, {**about, "epochs_done": 5}),
+    "no tensors": lambda tensors, about: ({}, about),
+    "no weights": lambda tensors, about: (
+        {name: tensor for name, tensor in tensors.items() if not name.startswith("last.")},
+        about,
+    ),
+    "a shape": lambda tensors, about: ({**tensors, "last.weight.0": torch.ones(3)}, about),
+    "no random state": lambda tensors, about: (
+        {name: tensor for name, tensor in tensors.items() if name != "random.torch"},
+        about,
+    ),
+}
+
+
+@pytest.mark.parametrize("change", UNFIT.values(), ids=UNFIT)
+def test_a_state_that_is_none_is_refused_and_changes_nothing(change, moons, tmp_path):
+    with pytest.raises(RuntimeError):
+        train(job(), moons, tmp_path, callbacks=[At(7, boom)])
+    found = checkpoint.read_state(tmp_path)
+    checkpoint.save_state(tmp_path, checkpoint.RunState(*change(*found)))
+    runner = job()
+    before, random = [t.tolist() for t in state(runner.model)], torch.get_rng_state()
+    with pytest.raises(CheckpointError, match="resume: ") as error:
+        train(runner, moons, tmp_path, resume=True)
+    assert "\n" not in str(error.value)
+    assert [tensor.tolist() for tensor in state(runner.model)] == before
+    assert torch.equal(torch.get_rng_state(), random)
+    assert not runner.train_loss

@@ -31,3 +31,5 @@ def held_back(wanted: bool) -> Iterator[Callable[[], bool]]:
         yield lambda: came
     finally:
         signal.signal(signal.SIGINT, usual)
+    if came:  # too late for anybody to ask
+        raise KeyboardInterrupt

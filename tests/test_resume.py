@@ -32,6 +32,7 @@ from opnet import (
 )
 from opnet.walk import state
 from runners import EarlyStopping, RunnerV2_1
+from runners.interrupts import held_back
 
 OPTIMIZERS = [BatchGD, Momentum, Adagrad, RMSprop, Adam]
 SCHEDULES = {
@@ -161,6 +162,14 @@ def test_a_second_ctrl_c_does_not_wait_and_ctrl_c_is_as_before_afterwards(moons,
     assert not stop.value.args
     assert signal.getsignal(signal.SIGINT) is before
     assert checkpoint.read_state(tmp_path).about["epochs_done"] == 4
+
+
+def test_a_ctrl_c_that_nobody_asks_for_is_not_lost():
+    with pytest.raises(KeyboardInterrupt), held_back(True):
+        ctrl_c()
+    with pytest.raises(RuntimeError), held_back(True):
+        ctrl_c()
+        boom()
 
 
 def test_nothing_is_held_back_in_a_thread(moons, tmp_path):

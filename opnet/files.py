@@ -33,7 +33,10 @@ def read_file(path: Path, at_most: int | None = None) -> bytes:
             raise CheckpointError(f"{path}: not a regular file")
         if at_most is not None and found.st_size > at_most:
             raise CheckpointError(f"{path}: has {found.st_size} bytes, wanted at most {at_most}")
-        return _read(file, found.st_size)
+        try:
+            return _read(file, found.st_size)
+        except MemoryError:
+            raise CheckpointError(f"{path}: has {found.st_size} bytes, too many to read") from None
 
 
 def write_new(path: Path, data: bytes) -> None:

@@ -46,6 +46,7 @@ class Resumable:
         made_of: dict[str, Any],
         generator: torch.Generator | None,
     ) -> None:
+        _check_keeps(run.runner.optimizer)
         self.run, self.directory, self.every = run, directory, every
         self.saved: tuple[int, bool] | None = None  # epochs done, and whether that was the end
         runner = run.runner
@@ -166,10 +167,21 @@ class Resumable:
         """The attributes of each holder, by its name; a schedule may hold another."""
         todo = list(self.holders.items())
         for name, holder in todo:
+            holder = getattr(holder, "__self__", holder)  # noqa: PLW2901: a method keeps there
             held = holder if isinstance(holder, dict) else attributes(holder)
             yield name, held
             if callable(holder) and "schedule" in held:
                 todo.append((f"{name}.schedule", held["schedule"]))
+
+
+def _check_keeps(optimizer: Any) -> None:
+    """TypeError for one that keeps tensors, or may, and has no way to give and take them."""
+    if hasattr(optimizer, "state_dict") and hasattr(optimizer, "load_state"):
+        return
+    for key, value in attributes(optimizer).items():
+        if key != "model" and isinstance(value, (dict, list, Tensor)):
+            who, wanted = type(optimizer).__name__, "state_dict() and load_state(state)"
+            raise TypeError(f"train: save_every: {who} keeps {key!r} and has no {wanted}")
 
 
 def _is_whole(found: RunState) -> bool:
@@ -192,7 +204,8 @@ def told_of(runner: Any, callbacks: list[Any]) -> dict[str, Any]:
     """The parts of a runner in plain values; of the callbacks those that can end a run."""
     parts = {key: told(getattr(runner, key)) for key in ("model", "optimizer", "loss_fn", "metric")}
     own = [callback for callback in callbacks if type(callback).__module__.startswith("runners.")]
-    return parts | {"callbacks": told(own)}
+    ops = {name: told(op) for name, op in named_ops(runner.model).items()}
+    return parts | {"ops": ops, "callbacks": told(own)}
 
 
 def _flat(name: str, snapshot: Snapshot) -> dict[str, Tensor]:
@@ -216,7 +229,7 @@ def _snapshot(name: str, tensors: dict[str, Tensor]) -> Snapshot:
 
 def _as_tensor(value: Any) -> Tensor:
     """A number or a list of such; floats as they are in Python, to the last bit."""
-    whole = isinstance(value, (bool, int))
+    whole = all(isinstance(v, (bool, int)) for v in (value if isinstance(value, list) else [value]))
     return torch.tensor(value) if whole else torch.tensor(value, dtype=torch.float64)
 
 
@@ -225,7 +238,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _is_row(value: Any) -> bool:
-    return isinstance(value, list) and bool(value) and all(isinstance(v, float) for v in value)
+    return isinstance(value, list) and bool(value) and all(map(_is_number, value))
 
 
 def _device(model: Any) -> torch.device:

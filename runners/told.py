@@ -1,10 +1,13 @@
 """What a run was made of, told in plain values, so that another can be compared with it."""
 
+import functools
 import hashlib
 import inspect
+import types
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -23,8 +26,16 @@ def told(thing: Any, depth: int = 0) -> Any:
         return thing
     if isinstance(thing, Tensor):
         return fingerprint(thing)
+    if isinstance(thing, np.ndarray) and thing.dtype.kind in "biuf":
+        return fingerprint(torch.as_tensor(np.ascontiguousarray(thing)))
     if isinstance(thing, (list, tuple)) and depth < DEPTH:
         return [told(part, depth + 1) for part in thing]
+    if isinstance(thing, dict) and depth < DEPTH:
+        return {str(key): told(value, depth + 1) for key, value in thing.items()}
+    if isinstance(thing, functools.partial) and depth < DEPTH:
+        return told([thing.func, thing.args, thing.keywords], depth + 1)
+    if isinstance(thing, types.FunctionType) and depth < DEPTH:
+        return _function(thing, depth)
     if inspect.isroutine(thing) or isinstance(thing, type) or depth >= DEPTH:
         return getattr(thing, "__qualname__", type(thing).__name__)
     arguments = parameters(type(thing))
@@ -32,6 +43,16 @@ def told(thing: Any, depth: int = 0) -> Any:
     return {"class": type(thing).__name__} | {
         key: told(getattr(thing, key), depth + 1) for key in kept
     }
+
+
+def _function(function: types.FunctionType, depth: int) -> dict[str, Any]:
+    """A function by its name, what it does, and the values that it has closed over."""
+    code = function.__code__
+    does = hashlib.sha256(code.co_code + repr(code.co_names).encode()).hexdigest()[:16]
+    values = [constant for constant in code.co_consts if not isinstance(constant, types.CodeType)]
+    cells = [cell.cell_contents for cell in function.__closure__ or ()]
+    closed = [told([values, cells, function.__defaults__], depth + 1)]
+    return {"function": function.__qualname__, "does": does, "values": closed}
 
 
 def fingerprint(tensor: Tensor) -> str:

@@ -41,7 +41,10 @@ class Content(NamedTuple):
 
 
 def commit(directory: Path, files: Mapping[str, Content], about: Mapping[str, Any]) -> list[Path]:
-    """Put `files` in the place of the set that was there. CheckpointError, and it stays, if not."""
+    """Put `files` in the place of the set that was there. CheckpointError, and it stays, if not.
+
+    What fails after the commit is a CheckpointError too, which says that the new set is there.
+    """
     with locked(directory):
         before = heal(directory)
         for path in (directory / name for name in files):
@@ -61,11 +64,14 @@ def commit(directory: Path, files: Mapping[str, Content], about: Mapping[str, An
             with contextlib.suppress(CheckpointError):
                 heal(directory)
             raise
-        sync(directory)  # before the renames: on the disk they must not come before the commit
-        for name in files:
-            put_in_place(directory / name)
-        for name in (before.files if before else {}).keys() - files.keys():
-            remove(directory / name)
+        try:
+            sync(directory)  # before the renames: on the disk they must not precede the commit
+            for name in files:
+                put_in_place(directory / name)
+            for name in (before.files if before else {}).keys() - files.keys():
+                remove(directory / name)
+        except CheckpointError as error:
+            raise CheckpointError(f"{error}; the new files count all the same") from error
     return [directory / name for name in files]
 
 
@@ -77,7 +83,7 @@ def heal(directory: Path) -> Manifest | None:
         if name == path.name or not (name == MANIFEST or manifests.is_file_name(name)):
             continue  # not what a save leaves
         entry = manifest.files.get(name) if manifest else None
-        if entry and _sum(read_file(path)) == entry.sha256:
+        if entry and _sum(read_file(path, entry.size)) == entry.sha256:
             put_in_place(directory / name)
         else:
             remove(path)
@@ -121,10 +127,9 @@ def _named(path: Path, entry: Entry) -> bytes:
             data = read_file(place, entry.size)
             if _sum(data) == entry.sha256:
                 return data
-    data = read_file(path)
-    came, wanted = _sum(data)[:12], entry.sha256[:12]
-    sizes = f"{len(data)} bytes with sha256 {came}..., {MANIFEST} names {entry.size} with {wanted}"
-    raise CheckpointError(f"{path}: damaged or changed: {sizes}...; {WAYS_OUT}")
+    came = _sum(read_file(path, entry.size))[:12]  # which names what else keeps it from being read
+    wanted = f"{MANIFEST} names one of {entry.size} with {entry.sha256[:12]}..."
+    raise CheckpointError(f"{path}: damaged or changed: sha256 is {came}..., {wanted}; {WAYS_OUT}")
 
 
 def _sum(data: bytes) -> str:

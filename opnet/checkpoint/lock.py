@@ -20,7 +20,9 @@ LOCK = ".lock"
 SECONDS_TO_WAIT = 10.0
 SECONDS_BETWEEN_TRIES = 0.02
 
-_held: set[tuple[int, int, int]] = set()  # (thread, device, inode) of the lock files held
+_held: set[tuple[int, int, int, int]] = (
+    set()
+)  # (process, thread, device, inode) of the lock files held
 
 
 @contextmanager
@@ -36,7 +38,7 @@ def locked(directory: Path) -> Iterator[None]:
     with closing(path, file):
         with said(path, "cannot be looked at"):
             found = os.fstat(file)
-        me = (threading.get_ident(), found.st_dev, found.st_ino)
+        me = (os.getpid(), threading.get_ident(), found.st_dev, found.st_ino)
         if fcntl is None or me in _held:
             yield
             return
@@ -46,7 +48,8 @@ def locked(directory: Path) -> Iterator[None]:
             _sign(file)
             yield
         finally:
-            _held.discard(me)  # closing the file gives the lock back
+            _held.discard(me)
+            fcntl.flock(file, fcntl.LOCK_UN)  # a child of a fork may hold the file open
 
 
 def _wait(file: int, directory: Path) -> None:

@@ -23,8 +23,9 @@ from .judge import Bench, Trial
 from .writers import Writer
 
 CHANGING = ("write", "fsync", "fdatasync", "ftruncate", "rename", "replace", "link", "symlink")
-CHANGING += ("unlink", "remove", "mkdir", "rmdir", "chmod", "utime")
+CHANGING += ("unlink", "remove", "mkdir", "rmdir", "chmod", "utime", "truncate", "pwrite")
 READING = ("open", "read", "close", "stat", "lstat", "fstat", "lseek", "listdir", "scandir")
+READING += ("pread",)
 PATCHED = {os: (*CHANGING, *READING), fcntl: ("flock", "lockf")}
 OPEN = io.open
 ERRORS = ("ENOSPC", "EIO", "EACCES")
@@ -146,7 +147,7 @@ def _ways(bench: Bench, actions: tuple[str, ...], most: int) -> list[Way]:
         ways.append(wrong_ways(start, made, actions))
     whole, left = ways[0], [way for others in ways[1:] for way in others]
     room = most - len(whole)
-    return whole + thinned(left, room) if room > 0 else thinned(whole + left, most)
+    return whole + bench.thinned(left, room) if room > 0 else bench.thinned(whole + left, most)
 
 
 def _starts(bench: Bench) -> list[Path]:
@@ -185,7 +186,7 @@ def failing_load(bench: Bench, trials: int) -> Iterator[Trial]:
     """A load whose calls fail in turn gives the state or a CheckpointError, never half of it."""
     start = bench.saved(1)
     made = made_by(lambda: judge.loaded(bench.writer, start))
-    ways = thinned(wrong_ways(start, made, ("EIO", "EACCES", DEAD)), trials)
+    ways = bench.thinned(wrong_ways(start, made, ("EIO", "EACCES", DEAD)), trials)
     said = in_batches(ways, partial(_failed_load, bench.writer), ("crash", "load died"))
     for way, (kind, what) in zip(ways, said, strict=True):
         outcome = judge.named(what, {1: "old"}) if kind == "numbers" else kind
@@ -198,9 +199,3 @@ def _failed_load(writer: Writer, way: Way) -> tuple[str, Any]:
         return judge.loaded(writer, way.start)
     finally:
         calls.forget()
-
-
-def thinned(items: list[Any], most: int) -> list[Any]:
-    """Some of the items, spread over all of them: at most so many."""
-    step = max(1, -(-len(items) // most))
-    return items[::step]

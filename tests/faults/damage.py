@@ -9,12 +9,11 @@ from typing import NamedTuple
 from opnet import CheckpointError
 
 from . import states
-from .calls import thinned
 from .fork import Say, in_batches, in_child
 from .judge import Bench, Trial
 from .writers import Writer
 
-HIDDEN = 5  # as the moons have it
+HIDDEN = 5
 SEED = 1  # of the numbers that were saved
 
 
@@ -33,7 +32,7 @@ def truncations(bench: Bench, trials: int) -> Iterator[Trial]:
         for path, whole in _contents(_real(bench))
         for length in range(len(whole))
     ]
-    return _all(bench.writer, thinned(damages, trials))
+    return _all(bench.writer, bench.thinned(damages, trials))
 
 
 def flips(bench: Bench, trials: int) -> Iterator[Trial]:

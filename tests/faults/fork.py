@@ -2,6 +2,7 @@
 
 import json
 import os
+import select
 import signal
 import sys
 import time
@@ -48,10 +49,15 @@ class Child:
         return Report(said, os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0)
 
 
-def in_child(job: Job, *, kill_after: float | None = None) -> Report:
-    """The report of a child; with `kill_after` it gets kill -9 after so many seconds."""
+def in_child(job: Job, *, kill_after: float | None = None, begun: bool = False) -> Report:
+    """The report of a child; with `kill_after` it gets kill -9 after so many seconds.
+
+    With `begun` they count from when it first says something: a fork takes longer than a save.
+    """
     child = Child(job)
     if kill_after is not None:
+        if begun:
+            select.select([child.pipe], [], [], SECONDS)
         time.sleep(kill_after)
         child.kill()
     return child.report()

@@ -12,7 +12,6 @@ from pathlib import Path
 from opnet import CheckpointError
 
 from . import judge, states
-from .calls import thinned
 from .fork import Say, in_child
 from .judge import Bench, Skipped, Trial
 from .writers import Writer
@@ -25,7 +24,7 @@ def limited_file(bench: Bench, trials: int) -> Iterator[Trial]:
     """RLIMIT_FSIZE: no file may be larger than so many bytes."""
     start = bench.saved(1)
     largest = max(path.stat().st_size for path in start.iterdir())
-    for limit in thinned(list(range(0, largest + STEP, STEP)), trials):
+    for limit in bench.thinned(list(range(0, largest + STEP, STEP)), trials):
         with bench.copy(start) as directory:
             trial = _saved(bench.writer, directory, partial(_limit, limit))
         yield trial._replace(story=f"files of {limit} bytes at most: {trial.story}")
@@ -35,7 +34,7 @@ def full_disk(bench: Bench, trials: int) -> Iterator[Trial]:
     """A file system of a megabyte, with so little left on it."""
     start = bench.saved(1)
     left = 2 * sum(path.stat().st_size for path in start.iterdir()) + 8 * 4096
-    for free in thinned(list(range(0, left, 4096)), trials):
+    for free in bench.thinned(list(range(0, left, 4096)), trials):
         with _small_disk(bench.empty()) as disk:
             directory = shutil.copytree(start, disk / "set")
             ballast = _leave(disk, free)

@@ -35,6 +35,13 @@ class Bench:
     def __init__(self, writer: Writer, place: Path, seed: int = 0) -> None:
         self.writer, self.place, self.random = writer, place, Random(seed)
         self._numbers = itertools.count()
+        self.left_out = 0
+
+    def thinned(self, items: list[Any], most: int) -> list[Any]:
+        """At most so many of the items, spread over all of them; counts those left out."""
+        step = max(1, -(-len(items) // most))
+        self.left_out += len(items) - len(items[::step])
+        return items[::step]
 
     def empty(self) -> Path:
         directory = self.place / str(next(self._numbers))

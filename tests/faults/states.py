@@ -6,7 +6,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from opnet import BinaryCrossEntropyLoss, Model_MLP_L2, Momentum, accuracy, checkpoint
+from opnet import (
+    BinaryCrossEntropyLoss,
+    Linear,
+    Logistic,
+    Momentum,
+    Sequential,
+    accuracy,
+    checkpoint,
+)
 from runners import RunnerV2_1
 
 NOBODY = -1  # what a model holds before it is loaded
@@ -15,8 +23,9 @@ Files = dict[str, dict[str, Tensor]]
 
 
 def runner(hidden: int = HIDDEN) -> RunnerV2_1:
-    """A model and an optimizer that keeps something, both full of NOBODY."""
-    model = Model_MLP_L2(2, hidden, 1, generator=torch.Generator().manual_seed(0))
+    """A model of one layer, so that every call can go wrong, and an optimizer; full of NOBODY."""
+    layer = Linear(2, hidden, generator=torch.Generator().manual_seed(0))
+    model = Sequential(layer, Logistic())
     made = RunnerV2_1(model, Momentum(0.1, model), accuracy, BinaryCrossEntropyLoss(model))
     fill(made, NOBODY)
     return made

@@ -33,7 +33,8 @@ from opnet.walk import state
 from runners import RunnerV2_1, best
 
 from .fork import Say, in_child
-from .judge import Bench, Trial
+from .judge import Bench, Skipped, Trial
+from .writers import Ours
 
 EPOCHS = 30
 LIVES = 4  # in the time of one undisturbed run, on average
@@ -49,6 +50,8 @@ class Course(NamedTuple):
 
 def while_training(bench: Bench, trials: int) -> Iterator[Trial]:
     """One trial a kill; those of a run share the verdict on its end."""
+    if not isinstance(bench.writer, Ours):
+        raise Skipped("a training writes through opnet only")
     course = cache(lambda every: _undisturbed(bench.empty(), every))
     made = run = 0
     while made < trials:

@@ -7,6 +7,7 @@ takes a file, or its `.new`, whichever has the sum that the manifest names.
 
 import contextlib
 import hashlib
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -83,7 +84,10 @@ def heal(directory: Path) -> Manifest | None:
         if name == path.name or not (name == MANIFEST or manifests.is_file_name(name)):
             continue  # not what a save leaves
         entry = manifest.files.get(name) if manifest else None
-        if entry and _sum(read_file(path, entry.size)) == entry.sha256:
+        with said(path, "cannot be looked at"):
+            found = path.lstat()
+        fits = entry and stat.S_ISREG(found.st_mode) and found.st_size == entry.size
+        if entry and fits and _sum(read_file(path, entry.size)) == entry.sha256:
             put_in_place(directory / name)
         else:
             remove(path)

@@ -5,7 +5,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ..errors import CheckpointError
@@ -49,7 +49,8 @@ def locked(directory: Path) -> Iterator[None]:
             yield
         finally:
             _held.discard(me)
-            fcntl.flock(file, fcntl.LOCK_UN)  # a child of a fork may hold the file open
+            with suppress(OSError):  # closing it does the same, but where a fork holds it open
+                fcntl.flock(file, fcntl.LOCK_UN)
 
 
 def _wait(file: int, directory: Path) -> None:

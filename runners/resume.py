@@ -22,7 +22,7 @@ from opnet.walk import attributes, named_ops, state
 from .best import Kept, Snapshot, set_weights
 from .told import differences, told
 
-ABOUT = {"epochs_done": int, "ended": bool, "stopped": bool, "epochs_before": int}
+ABOUT = {"epochs_done": int, "ended": bool, "epochs_before": int}
 ABOUT |= {"kept_epoch": list, "settings": dict, "environment": dict}
 RANDOM = "random."
 HISTORIES = ("train_scores", "train_loss", "dev_scores", "dev_loss")
@@ -68,7 +68,6 @@ class Resumable:
         about = {
             "epochs_done": epochs_done,
             "ended": ended,
-            "stopped": ended and run.runner.stop,
             "epochs_before": run.epochs_before,
             "kept_epoch": [run.best.kept.epoch, run.runner.kept_epoch],
             "save_every": self.every,
@@ -140,7 +139,7 @@ class Resumable:
         epoch, runner.kept_epoch = about["kept_epoch"]
         score, loss = tensors["kept.numbers"].tolist()
         run.go_on(Kept(epoch, score, loss, kept), about["epochs_done"], about["epochs_before"])
-        runner.stop = about["stopped"]
+        runner.stop = any(getattr(c, "stopped_epoch", None) is not None for c in run.callbacks)
         self.saved = about["epochs_done"], about["ended"]
 
     def _random(self) -> dict[str, Tensor]:
@@ -167,7 +166,7 @@ class Resumable:
         """The attributes of each holder, by its name; a schedule may hold another."""
         todo = list(self.holders.items())
         for name, holder in todo:
-            holder = getattr(holder, "__self__", holder)  # noqa: PLW2901: a method keeps there
+            holder = getattr(holder, "__self__", holder)  # a method keeps there
             held = holder if isinstance(holder, dict) else attributes(holder)
             yield name, held
             if callable(holder) and "schedule" in held:

@@ -354,6 +354,14 @@ def test_what_cannot_be_verified_is_said_once(tmp_path, caplog):
     assert "Logistic.pdparams ignored" in said
 
 
+@pytest.mark.parametrize("read", [load, lambda path: loads(Model_MLP_L2(2, 5, 1), path)])
+def test_a_path_that_is_a_device_or_a_pipe_is_named(read, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in ("/dev/null", tmp_path / "pipe"):
+        with pytest.raises(CheckpointError, match=f"^{path}: neither a directory nor a regular"):
+            read(path)
+
+
 # --- two writers
 
 

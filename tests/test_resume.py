@@ -210,6 +210,16 @@ def test_a_run_that_a_callback_has_stopped_stays_stopped(moons, tmp_path):
     assert run(resume=True) == first
 
 
+def test_a_run_that_another_callback_has_stopped_goes_on_without_it(moons, tmp_path):
+    train(whole := job(), moons, tmp_path / "whole")
+    runner = job()
+    stop = At(4, lambda: setattr(runner, "stop", True))
+    train(runner, moons, tmp_path / "parts", callbacks=[stop])
+    assert len(runner.train_loss) == 5
+    train(again := job(), moons, tmp_path / "parts", resume=True)
+    assert everything(again, tmp_path / "parts") == everything(whole, tmp_path / "whole")
+
+
 # --- what is refused
 
 

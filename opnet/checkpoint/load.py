@@ -74,9 +74,11 @@ def read(
     check_flag("load: verify", verify)
     path = Path(path)
     with said(path, "cannot be read"):
-        found, whole = path.exists(), path.is_file()
+        found, whole, holds = path.exists(), path.is_file(), path.is_dir()
     if not found:
         raise CheckpointError(f"{path}: no such directory")
+    if not (whole or holds):
+        raise CheckpointError(f"{path}: neither a directory nor a regular file")
     if whole:
         net = _part(path.name, read_file(path, at_most), path.parent)
         flat = foreign.per_layer(net.tensors, str(path)).items()

@@ -48,7 +48,11 @@ def sigterm_raised() -> Iterator[None]:
         yield
         return
 
+    came = False
+
     def stop(*_: object) -> None:
+        nonlocal came
+        came = True
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         raise Terminated
 
@@ -57,6 +61,8 @@ def sigterm_raised() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+        if came:  # a library that was being imported may have made another error of it, or none
+            raise Terminated
 
 
 def _ended(line: str, code: int) -> int:

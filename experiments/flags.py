@@ -6,6 +6,8 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+ANIMATE = "write the animated GIF too"
+
 
 def parser(
     name: str, description: str | None, *, animated: bool = False
@@ -26,7 +28,7 @@ def parser(
     flags.add_argument("--show", action="store_true", help="open the figures in windows")
     flags.add_argument("--quiet", action="store_true", help="print errors only")
     if animated:
-        flags.add_argument("--animate", action="store_true", help="write the animated GIF too")
+        flags.add_argument("--animate", action="store_true", help=ANIMATE)
     return flags
 
 

@@ -19,7 +19,7 @@ HISTORIES = ("train_loss", "train_scores", "dev_loss", "dev_scores")
 
 
 def arguments() -> argparse.ArgumentParser:
-    parser = flags.parser("moons", __doc__, animated=True)
+    parser = flags.parser("moons", __doc__)
     count = flags.whole_number(1)
     parser.add_argument("--train", type=count, default=640, help="training rows")
     parser.add_argument("--dev", type=count, default=160, help="rows to choose the weights by")
@@ -30,10 +30,10 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--epochs", type=count, help="full-batch steps (1000)")
     parser.add_argument("--keep", choices=("best_score", "best_loss", "last"), default="best_score")
     parser.add_argument("--save-dir", type=Path, default=Path("checkpoints/runs/moons"))
-    parser.add_argument(
-        "--save-every", type=count, metavar="EPOCHS", help="keep what --resume needs"
-    )
-    parser.add_argument("--resume", action="store_true", help="go on with a run that was stopped")
+    parser.add_argument("--save-every", type=count, metavar="EPOCHS", help="for --resume")
+    either = parser.add_mutually_exclusive_group()  # a film shows its run from the start
+    either.add_argument("--resume", action="store_true", help="go on with a run that was stopped")
+    either.add_argument("--animate", action="store_true", help=flags.ANIMATE)
     parser.add_argument("--book", action="store_true", help=f"the book's settings: {BOOK}")
     parser.set_defaults(out=None)
     return parser

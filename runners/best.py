@@ -50,19 +50,14 @@ class Best:
         self.directory = directory
         self.kept = self._finite = Kept(None, -math.inf, math.inf, self.snapshot())
         self._on_disk, self._written_at = self.kept, -math.inf
-
-    def alone(self) -> AbstractContextManager[None]:
-        """Nobody else writes into the directory meanwhile."""
-        return checkpoint.locked(self.directory) if self.directory else nullcontext()
+        self._manifest = self._manifest_there()
 
     def go_on(self, kept: Kept) -> None:
         """Take up the best of a run that was stopped."""
         self.kept = self._finite = kept
 
     def snapshot(self) -> Snapshot:
-        memory = checkpoint.memory_of(self.optimizer).items()
-        weights = [tensor.detach().clone() for tensor in state(self.model)]
-        return Snapshot(weights, {name: tensor.clone() for name, tensor in memory})
+        return snapshot(self.model, self.optimizer)
 
     def offer(self, epoch: int | None, score: float, loss: float, snapshot: Snapshot) -> None:
         if self._is_better(score, loss):
@@ -90,15 +85,34 @@ class Best:
             self.optimizer.load_state(self.kept.snapshot.memory)
 
     def write(self, *, at_once: bool = False) -> None:
-        """Put what is not on disk yet there; not more often than once a second unless `at_once`."""
+        """Put what is not on disk yet there; not more often than once a second unless `at_once`.
+
+        What a callback has saved there meanwhile gives way at the end.
+        """
         now = time.monotonic()
         due = at_once or now - self._written_at >= SECONDS_BETWEEN_WRITES
-        if self.directory and due and self.kept is not self._on_disk:
+        changed = at_once and self._manifest_there() != self._manifest
+        if self.directory and due and (changed or self.kept is not self._on_disk):
             weights, memory = iter(self.kept.snapshot.weights), self.kept.snapshot.memory
             layers = checkpoint.layers_of(self.model).items()
             kept = {name: {key: next(weights) for key in tensors} for name, tensors in layers}
             checkpoint.save(self.directory, kept, memory, about(self.model, self.kept))
             self._on_disk, self._written_at = self.kept, now
+            self._manifest = self._manifest_there()
+
+    def _manifest_there(self) -> Any:
+        return checkpoint.read_manifest(self.directory) if self.directory else None
+
+
+def alone(directory: Path | None) -> AbstractContextManager[None]:
+    """Nobody else writes into the directory meanwhile."""
+    return checkpoint.locked(directory) if directory else nullcontext()
+
+
+def snapshot(model: Any, optimizer: Any) -> Snapshot:
+    memory = checkpoint.memory_of(optimizer).items()
+    weights = [tensor.detach().clone() for tensor in state(model)]
+    return Snapshot(weights, {name: tensor.clone() for name, tensor in memory})
 
 
 def about(model: Any, kept: Kept | None = None) -> dict[str, Any]:

@@ -4,6 +4,7 @@ Kept between epochs, so that the order of the next batches is still in their gen
 not kept: tensors that a learner's op or callback holds outside of params and buffers.
 """
 
+import copy
 import logging
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,114 +20,118 @@ from opnet.errors import CheckpointError
 from opnet.tensors import misfits
 from opnet.walk import attributes, named_ops, state
 
-from .best import Kept, Snapshot, set_weights
+from .best import Kept, Snapshot, set_weights, snapshot
 from .told import differences, told
 
 ABOUT = {"epochs_done": int, "ended": bool, "epochs_before": int}
 ABOUT |= {"kept_epoch": list, "settings": dict, "environment": dict}
-RANDOM = "random."
+RANDOM, CALLBACK = "random.", "callback "
 HISTORIES = ("train_scores", "train_loss", "dev_scores", "dev_loss")
 
 _log = logging.getLogger(__name__)
 
 
 class Resumable:
-    """The state of a `Run` below `directory`, put there every `every` epochs.
+    """The state of a training below `directory`, put there every `every` epochs.
 
-    `made_of` are arguments of `train` that another run must share to go on from it, as it must
-    model, optimizer, loss, metric and data. Besides tensors the state has the numbers that these,
-    schedule and callbacks keep as attributes, and the state of every generator.
+    `made_of` are what another one must share to go on from it, as it must model, optimizer, loss
+    and metric: data and arguments of `train`. Besides tensors the state has the numbers that these,
+    the schedule and the callbacks keep as attributes, and the state of every generator.
     """
 
     def __init__(
         self,
-        run: Any,
+        runner: Any,
+        callbacks: list[Any],
+        schedule: Any,
+        generator: torch.Generator | None,
+        made_of: dict[str, Any],
         directory: Path,
         every: int,
-        made_of: dict[str, Any],
-        generator: torch.Generator | None,
     ) -> None:
-        _check_keeps(run.runner.optimizer)
-        self.run, self.directory, self.every = run, directory, every
+        _check_keeps(runner.optimizer)
+        self.runner, self.callbacks = runner, callbacks
+        self.directory, self.every = directory, every
+        self.found: RunState | None = None  # what the run goes on from
         self.saved: tuple[int, bool] | None = None  # epochs done, and whether that was the end
-        runner = run.runner
-        self.settings = told_of(runner, run.callbacks) | {k: told(v) for k, v in made_of.items()}
-        self.settings["data"] = told([run.train_set, run.dev_set])
+        self.as_given: dict[str, Any] = {}  # the numbers of the callbacks when the epochs begin
+        made_of = made_of | {"schedule": schedule}
+        self.settings = told_of(runner, callbacks) | {k: told(v) for k, v in made_of.items()}
         self.holders: dict[str, Any] = {
             **{f"op {name}": op for name, op in named_ops(runner.model).items()},
-            **{f"callback {i}": callback for i, callback in enumerate(run.callbacks)},
+            **_by_class(CALLBACK, callbacks),
             "optimizer": runner.optimizer,
             "loss_fn": runner.loss_fn,
-            "schedule": run.schedule,
+            "schedule": schedule,
             "batches": {"generator": generator},
         }
 
-    def save(self, epochs_done: int, *, ended: bool = False) -> None:
+    def save(self, run: Any, epochs_done: int, *, ended: bool = False) -> None:
         if self.saved == (epochs_done, ended):
             return
-        run = self.run
         about = {
             "epochs_done": epochs_done,
             "ended": ended,
             "epochs_before": run.epochs_before,
-            "kept_epoch": [run.best.kept.epoch, run.runner.kept_epoch],
+            "kept_epoch": [run.best.kept.epoch, self.runner.kept_epoch],
             "save_every": self.every,
             "settings": self.settings,
-            "environment": environment(_device(run.runner.model)),
+            "environment": environment(_device(self.runner.model)),
         }
-        checkpoint.save_state(self.directory, RunState(self._tensors(), about))
+        checkpoint.save_state(self.directory, RunState(self._tensors(run.best.kept), about))
         self.saved = epochs_done, ended
 
-    def _tensors(self) -> dict[str, Tensor]:
-        run, kept = self.run, self.run.best.kept
+    def _tensors(self, kept: Kept) -> dict[str, Tensor]:
         return {
-            **_flat("last", run.best.snapshot()),
+            **_flat("last", snapshot(self.runner.model, self.runner.optimizer)),
             **_flat("kept", kept.snapshot),
             "kept.numbers": torch.tensor([kept.score, kept.loss], dtype=torch.float64),
-            **{f"history.{name}": _as_tensor(getattr(run.runner, name)) for name in HISTORIES},
+            **{f"history.{name}": _as_tensor(getattr(self.runner, name)) for name in HISTORIES},
             **{f"{RANDOM}{name}": state for name, state in self._random().items()},
-            **{
-                f"held.{name}.{key}": _as_tensor(value)
-                for name, held in self._held()
-                for key, value in held.items()
-                if _is_number(value) or _is_row(value)
-            },
+            **{f"held.{name}": _as_tensor(value) for name, value in self._numbers().items()},
         }
 
-    def begin(self, resume: bool) -> None:
-        """Go on from what was saved if `resume`, else from the first epoch, and save that."""
+    def look(self, resume: bool, num_epochs: int) -> None:
+        """Read what was saved, which changes nothing. CheckpointError if it is in the way."""
         found = checkpoint.read_state(self.directory)
         who = self.directory / checkpoint.RESUME
         if found and not _is_whole(found):
             raise CheckpointError(f"{who}: is no state of a run")
         if resume and found:
-            self._check(found)
-            self._restore(found)
+            self._check(found, num_epochs)
+            self.found = found
         elif found and not found.about["ended"]:
             done = f"holds a run of {found.about['epochs_done']} epochs that can go on"
             raise CheckpointError(f"{who}: {done}: pass resume=True, or delete the directory")
-        else:
-            if resume:
-                _log.info("%s: holds nothing to resume, starts anew", who)
-            self.save(0)
+        elif resume:
+            _log.info("%s: holds nothing to resume, starts anew", who)
 
-    def _check(self, found: RunState) -> None:
+    def begin(self, run: Any) -> None:
+        """Go on from what was found, or save the state before the first epoch."""
+        numbers = self._numbers().items()
+        self.as_given = {name: value for name, value in numbers if name.startswith(CALLBACK)}
+        if self.found:
+            self._restore(run, self.found)
+        else:
+            self.save(run, 0)
+
+    def _check(self, found: RunState, num_epochs: int) -> None:
         """CheckpointError unless the run found is this one, and not longer."""
-        num_epochs = self.run.log.num_epochs
         who, done = self.directory / checkpoint.RESUME, found.about["epochs_done"]
         if other := list(differences(found.about["settings"], self.settings)):
             raise CheckpointError(f"{who}: is of another run: {'; '.join(other)}")
         if done > num_epochs:
             raise CheckpointError(f"{who}: has {done} epochs already, num_epochs is {num_epochs}")
-        if unfit := misfits(_fixed(found.tensors), _fixed(self._tensors()), "run"):
+        start = Kept(None, 0.0, 0.0, snapshot(self.runner.model, self.runner.optimizer))
+        if unfit := misfits(_fixed(found.tensors), _fixed(self._tensors(start)), "run"):
             raise CheckpointError(f"{who}: {'; '.join(unfit)}")
-        now = environment(_device(self.run.runner.model))
+        now = environment(_device(self.runner.model))
         if changed := list(differences(found.about["environment"], now)):
             _log.warning("%s: %s: the last bits may differ", who, "; ".join(changed))
 
-    def _restore(self, found: RunState) -> None:
+    def _restore(self, run: Any, found: RunState) -> None:
         """Put the state back, in model, optimizer, histories, generators and the run."""
-        run, runner, tensors, about = self.run, self.run.runner, found.tensors, found.about
+        runner, tensors, about = self.runner, found.tensors, found.about
         last, kept = _snapshot("last", tensors), _snapshot("kept", tensors)
         set_weights(runner.model, last)
         if last.memory:
@@ -139,20 +144,20 @@ class Resumable:
         epoch, runner.kept_epoch = about["kept_epoch"]
         score, loss = tensors["kept.numbers"].tolist()
         run.go_on(Kept(epoch, score, loss, kept), about["epochs_done"], about["epochs_before"])
-        runner.stop = any(getattr(c, "stopped_epoch", None) is not None for c in run.callbacks)
+        runner.stop = any(getattr(c, "stopped_epoch", None) is not None for c in self.callbacks)
         self.saved = about["epochs_done"], about["ended"]
 
     def _random(self) -> dict[str, Tensor]:
         """The state of every generator that the run draws from, the global ones too."""
         states = {"torch": torch.get_rng_state()}
-        if _device(self.run.runner.model).type == "cuda":
-            states["cuda"] = torch.cuda.get_rng_state(_device(self.run.runner.model))
+        if _device(self.runner.model).type == "cuda":
+            states["cuda"] = torch.cuda.get_rng_state(_device(self.runner.model))
         return states | {name: generator.get_state() for name, generator in self._generators()}
 
     def _set_random(self, states: dict[str, Tensor]) -> None:
         torch.set_rng_state(states["torch"])
         if "cuda" in states:
-            torch.cuda.set_rng_state(states["cuda"], _device(self.run.runner.model))
+            torch.cuda.set_rng_state(states["cuda"], _device(self.runner.model))
         for name, generator in self._generators():
             generator.set_state(states[name])
 
@@ -161,6 +166,17 @@ class Resumable:
             for key, value in held.items():
                 if isinstance(value, torch.Generator):
                     yield f"{name}.{key}", value
+
+    def _numbers(self) -> dict[str, Any]:
+        """What the holders count; of a callback what it has changed, the rest is for its caller."""
+        numbers = {
+            f"{name}.{key}": copy.copy(value)
+            for name, held in self._held()
+            for key, value in held.items()
+            if _is_number(value) or _is_row(value)
+        }
+        given = self.as_given
+        return {n: v for n, v in numbers.items() if not (n in given and given[n] == v)}
 
     def _held(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """The attributes of each holder, by its name; a schedule may hold another."""
@@ -171,6 +187,13 @@ class Resumable:
             yield name, held
             if callable(holder) and "schedule" in held:
                 todo.append((f"{name}.schedule", held["schedule"]))
+
+
+def _by_class(prefix: str, things: list[Any]) -> dict[str, Any]:
+    """Each under its class and its place among those of that class: others may come and go."""
+    classes = [type(thing).__name__ for thing in things]
+    names = [f"{prefix}{name} {classes[:place].count(name)}" for place, name in enumerate(classes)]
+    return dict(zip(names, things, strict=True))
 
 
 def _check_keeps(optimizer: Any) -> None:
@@ -207,9 +230,9 @@ def told_of(runner: Any, callbacks: list[Any]) -> dict[str, Any]:
     return parts | {"ops": ops, "callbacks": told(own)}
 
 
-def _flat(name: str, snapshot: Snapshot) -> dict[str, Tensor]:
-    weights = {f"{name}.weight.{i}": tensor for i, tensor in enumerate(snapshot.weights)}
-    return weights | {f"{name}.memory.{key}": tensor for key, tensor in snapshot.memory.items()}
+def _flat(name: str, taken: Snapshot) -> dict[str, Tensor]:
+    weights = {f"{name}.weight.{i}": tensor for i, tensor in enumerate(taken.weights)}
+    return weights | {f"{name}.memory.{key}": tensor for key, tensor in taken.memory.items()}
 
 
 def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -17,6 +17,7 @@ from opnet.walk import every_part, set_training
 from .best import Best, Kept, Snapshot, set_weights
 from .interrupts import held_back
 from .log import SECONDS_BETWEEN_UPDATES, Log
+from .resume import Resumable
 
 MOST_EPOCHS_UNREAD = 100
 MOST_WEIGHTS_UNREAD = 2**22  # elements in the snapshots of the epochs that have not been read yet
@@ -52,11 +53,11 @@ class Run:
         callbacks: list[Any],
         schedule: Callable[[int], float] | None = None,
         batches: Callable[[], Iterator[Batch]] | None = None,
+        resumable: Resumable | None = None,
     ) -> None:
         self.runner, self.train_set, self.dev_set = runner, train_set, dev_set
         self.best, self.log, self.callbacks = best, log, callbacks
-        self.resumable: Any = None
-        self.schedule, self.batches = schedule, batches
+        self.schedule, self.batches, self.resumable = schedule, batches, resumable
         self.observe = getattr(schedule, "observe", None)  # how a schedule asks for the dev loss
         self.parts = every_part(runner.model)
         self.epochs_before = len(runner.train_loss)
@@ -70,6 +71,8 @@ class Run:
 
     def epochs(self) -> None:
         resumable = self.resumable
+        if resumable:
+            resumable.begin(self)
         with held_back(resumable is not None) as interrupted:
             for epoch in range(self.epochs_read, self.log.num_epochs):
                 if self.runner.stop:
@@ -77,13 +80,13 @@ class Run:
                 self._epoch_and_after(epoch)
                 if resumable and (interrupted() or (epoch + 1) % resumable.every == 0):
                     self.read()
-                    resumable.save(self.epochs_read)
+                    resumable.save(self, self.epochs_read)
                 if interrupted():
                     done = f"epoch {self.epochs_read}/{self.log.num_epochs}"
                     raise KeyboardInterrupt(f"after {done}, which is saved: resume goes on from it")
         self.read()
         if resumable:
-            resumable.save(self.epochs_read, ended=True)
+            resumable.save(self, self.epochs_read, ended=True)
 
     def go_on(self, kept: Kept, epochs_done: int, epochs_before: int) -> None:
         """Take up a run that was stopped; model, optimizer and histories are those of then."""
@@ -207,9 +210,12 @@ class Run:
 
 
 def checked_callbacks(callbacks: Iterable[Any]) -> list[Any]:
-    """The callbacks as a list; TypeError for one that has none of the hooks."""
+    """The callbacks as a list; TypeError for a class, and for one that has none of the hooks."""
     checked = list(callbacks)
     for position, callback in enumerate(checked):
+        if isinstance(callback, type):
+            who = f"train: callback {position}"
+            raise TypeError(f"{who} is the class {callback.__name__}, wanted one of it")
         if not any(hasattr(callback, hook) for hook in HOOKS):
             who = f"train: callback {position} ({type(callback).__name__})"
             raise TypeError(f"{who} has none of {', '.join(HOOKS)}")

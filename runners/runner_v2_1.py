@@ -15,7 +15,7 @@ from opnet.losses import Loss
 from opnet.step import predictions
 from opnet.walk import check_model, check_places, named_ops, state, untouched
 
-from .best import KEEP, Best, about
+from .best import KEEP, Best, about, alone
 from .log import Log
 from .resume import Resumable
 from .run import Run, checked_callbacks, rate_of
@@ -99,28 +99,30 @@ class RunnerV2_1:
         save_every = _checked_saving(save_every, resume, directory)
         train_rows = self._rehearsed("train_set", train_set)
         dev_rows = self._rehearsed("dev_set", dev_set)
-        if num_epochs == 0:
+        if num_epochs == 0 and not resume:
             return
         if directory is not None:
-            checkpoint.prepare(directory, self.model)  # refuses it before anybody has begun
-        self.stop = False
-        for callback in hooks:
-            if hasattr(callback, "on_train_begin"):
-                callback.on_train_begin(self)
-        best = Best(self.model, self.optimizer, keep, directory)
-        if self.train_loss:  # a run after a run keeps the weights that it started from, if better
-            best.offer(None, *self._judge(*dev_rows)[:2], best.kept.snapshot)
+            checkpoint.prepare(directory, self.model)
         if generator is None and _is_split(train_rows, batch_size):
             generator = fresh_generator("train")
-        log, batches = Log(num_epochs, log_epochs), _batches(train_rows, batch_size, generator)
-        run = Run(self, train_rows, dev_rows, best, log, hooks, schedule, batches)
+        resumable = None
         if save_every and directory:
-            made_of = {"keep": keep, "batch_size": batch_size, "schedule": schedule}
-            run.resumable = Resumable(run, directory, save_every, made_of, generator)
-        with best.alone():
-            if run.resumable:
-                run.resumable.begin(resume)
-            self._drive(run)
+            made_of = {"keep": keep, "batch_size": batch_size, "data": [train_rows, dev_rows]}
+            saved = made_of, directory, save_every
+            resumable = Resumable(self, hooks, schedule, generator, *saved)
+        with alone(directory):
+            if resumable:  # all that can be refused is, before anybody has begun
+                resumable.look(resume, num_epochs)
+            self.stop = False
+            for callback in hooks:
+                if hasattr(callback, "on_train_begin"):
+                    callback.on_train_begin(self)
+            best = Best(self.model, self.optimizer, keep, directory)
+            if self.train_loss:  # after a run the weights that it left are kept, where better
+                best.offer(None, *self._judge(*dev_rows)[:2], best.kept.snapshot)
+            log, batches = Log(num_epochs, log_epochs), _batches(train_rows, batch_size, generator)
+            sets = train_rows, dev_rows
+            self._drive(Run(self, *sets, best, log, hooks, schedule, batches, resumable))
 
     def _drive(self, run: Run) -> None:
         """All epochs; whatever ends them, the kept weights are put back and on disk."""

@@ -95,6 +95,18 @@ def test_sigterm_is_raised_once_and_the_handler_put_back():
     assert signal.getsignal(signal.SIGTERM) is before
 
 
+@pytest.mark.parametrize("made_of_it", [ImportError, None])
+def test_a_sigterm_that_a_library_takes_for_another_error_is_one(made_of_it):
+    def job():
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        except KeyboardInterrupt:
+            if made_of_it:
+                raise made_of_it from None
+
+    assert ends.guarded(job) == ends.TERMINATED
+
+
 NUMBER, REAL = "invalid whole number value", "not a finite number >= 0"
 WRONG = {
     "--seed": {"-1": "-1 is not from 0 to", "2.5": NUMBER, "x": NUMBER, "": NUMBER},

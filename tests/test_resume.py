@@ -220,7 +220,76 @@ def test_a_run_that_another_callback_has_stopped_goes_on_without_it(moons, tmp_p
     assert everything(again, tmp_path / "parts") == everything(whole, tmp_path / "whole")
 
 
+class Countdown:
+    """A learner's: counts epochs down from a number that its caller gave it."""
+
+    def __init__(self, left, every=1):
+        self.left, self.every, self.seen = left, every, []
+
+    def on_epoch_end(self, runner, epoch):
+        self.left -= self.every
+        self.seen.append(epoch)
+
+
+def test_what_a_callback_counts_goes_on_and_what_it_was_given_stays(moons, tmp_path):
+    with pytest.raises(RuntimeError):
+        train(job(), moons, tmp_path, callbacks=[EarlyStopping(30), Countdown(20), At(7, boom)])
+    again = Countdown(20, every=2)
+    train(job(), moons, tmp_path, callbacks=[At(99, boom), again, EarlyStopping(30)], resume=True)
+    assert (again.left, again.every, again.seen) == (20 - 6 - 2 * 6, 2, list(range(12)))
+
+
+def test_what_a_callback_saves_meanwhile_gives_way_to_what_is_kept(moons, tmp_path, monkeypatch):
+    monkeypatch.setattr("runners.best.SECONDS_BETWEEN_WRITES", 0)
+    runner = job()
+
+    def spoil():
+        state(runner.model)[0].zero_()
+        runner.save_model(tmp_path)
+
+    train(runner, moons, tmp_path, callbacks=[At(11, spoil)], keep="last")
+    other = job()
+    other.load_model(tmp_path)
+    kept = [tensor.tolist() for tensor in state(runner.model)]
+    assert [tensor.tolist() for tensor in state(other.model)] == kept
+
+
 # --- what is refused
+
+
+class Witness:
+    """Tells whether a training began, and whether it ended."""
+
+    def __init__(self):
+        self.told = []
+
+    def on_train_begin(self, runner):
+        self.told.append("begin")
+
+    def on_train_end(self, runner):
+        self.told.append("end")
+
+
+@pytest.mark.parametrize("how", [{"resume": True, "batch_size": 8}, {"resume": False}])
+def test_a_training_that_is_refused_has_not_begun(how, moons, tmp_path):
+    with pytest.raises(RuntimeError):
+        train(job(), moons, tmp_path, callbacks=[At(7, boom)])
+    with pytest.raises(CheckpointError):
+        train(job(), moons, tmp_path, callbacks=[witness := Witness()], **how)
+    assert witness.told == []
+
+
+def test_a_training_that_cannot_save_its_first_state_ends(moons, tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoint, "save_state", boom)
+    with pytest.raises(RuntimeError):
+        train(job(), moons, tmp_path, callbacks=[witness := Witness()])
+    assert witness.told == ["begin", "end"]
+
+
+def test_no_epochs_of_a_run_that_has_some_are_refused(moons, tmp_path):
+    train(job(), moons, tmp_path)
+    with pytest.raises(CheckpointError, match="has 12 epochs already, num_epochs is 0"):
+        train(job(), moons, tmp_path, num_epochs=0, resume=True)
 
 
 OTHERS = {

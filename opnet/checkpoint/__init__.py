@@ -5,6 +5,7 @@ with the sums by which they are known to belong together (`atomic`). Gives and t
 name; knows no class. Every error is a CheckpointError that names the file.
 """
 
+from .atomic import read_manifest
 from .contents import Layers, Memory, layers_of, memory_of
 from .load import Found, assign, faults_of, load, read, translated
 from .lock import locked
@@ -28,6 +29,7 @@ __all__ = [
     "memory_of",
     "prepare",
     "read",
+    "read_manifest",
     "read_state",
     "save",
     "save_state",

@@ -96,6 +96,7 @@ def to_train():
         ("callbacks", None, TypeError, "callbacks is a NoneType, wanted a list of them"),
         ("callbacks", EarlyStopping(1), TypeError, "callbacks is a EarlyStopping, wanted a list"),
         ("callbacks", "x", TypeError, r"callback 0 \(str\) has none of on_train_begin"),
+        ("callbacks", [EarlyStopping], TypeError, "callback 0 is the class EarlyStopping, wanted"),
         ("callbacks", [print], TypeError, "callback 0 .* has none of on_train_begin"),
         ("schedule", 3, TypeError, "schedule is 3, wanted a callable"),
         ("schedule", "x", TypeError, "schedule is 'x', wanted a callable"),

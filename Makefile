@@ -8,8 +8,9 @@ RUN = .venv/bin/python
 moons: .venv/ready
 	$(RUN) -m experiments.moons
 
+# a file's tests stay in one process: what its fixtures have trained or built is shared
 test: .venv/ready lint
-	OMP_NUM_THREADS=1 $(RUN) -m pytest
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: .venv/ready
 	$(RUN) -m ruff check .

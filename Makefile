@@ -20,8 +20,8 @@ lint: .venv/ready
 # figures, ledger, pages: build/docs/index.html
 docs: .venv/ready
 	mkdir -p build
-	OMP_NUM_THREADS=1 $(RUN) -m experiments all --quiet --device cpu --out docs/figures
-	OMP_NUM_THREADS=1 $(RUN) -m experiments ledger --markdown --device cpu > build/ledger_table.md
+	OMP_NUM_THREADS=1 $(RUN) -m experiments all --quiet --device cpu --out docs/figures \
+		--ledger build/ledger_table.md
 	mv build/ledger_table.md docs/ledger_table.md
 	$(RUN) -m sphinx -W --keep-going -q -b html docs build/docs
 

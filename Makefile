@@ -8,8 +8,9 @@ RUN = .venv/bin/python
 moons: .venv/ready
 	$(RUN) -m experiments.moons
 
+# a file's tests stay in one process: what its fixtures have trained or built is shared
 test: .venv/ready lint
-	OMP_NUM_THREADS=1 $(RUN) -m pytest
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: .venv/ready
 	$(RUN) -m ruff check .
@@ -19,8 +20,8 @@ lint: .venv/ready
 # figures, ledger, pages: build/docs/index.html
 docs: .venv/ready
 	mkdir -p build
-	OMP_NUM_THREADS=1 $(RUN) -m experiments all --quiet --device cpu --out docs/figures
-	OMP_NUM_THREADS=1 $(RUN) -m experiments ledger --markdown --device cpu > build/ledger_table.md
+	OMP_NUM_THREADS=1 $(RUN) -m experiments all --quiet --device cpu --out docs/figures \
+		--ledger build/ledger_table.md
 	mv build/ledger_table.md docs/ledger_table.md
 	$(RUN) -m sphinx -W --keep-going -q -b html docs build/docs
 

@@ -44,8 +44,8 @@ def arguments() -> argparse.Namespace:
     ledger = commands.add_parser("ledger", help="every number of the sources", allow_abbrev=False)
     everything.add_argument("--animate", action="store_true", help="write the animated GIFs too")
     everything.add_argument("--out", type=Path, default=Path("checkpoints/runs"))
+    everything.add_argument("--ledger", type=Path, help="write their ledger there, in Markdown")
     everything.add_argument("--format", nargs="+", choices=("png", "pdf", "svg"), default=["png"])
-    ledger.add_argument("--markdown", action="store_true", help="the table for the docs")
     for command in (everything, ledger):
         command.add_argument("--seed", type=flags.whole_number(0), default=0)
         command.add_argument("--device", type=flags.device, default="auto")
@@ -61,19 +61,27 @@ def settings_of(module: Any, chosen: argparse.Namespace, out: Path) -> argparse.
 
 def run_all(chosen: argparse.Namespace) -> int:
     """Every script in turn; one that fails does not keep the others from running."""
-    codes = []
+    codes: list[int] = []
+    rows: list[Row] = []
     for name, path in scripts().items():
         if name in NEED_ARGUMENTS:
             continue
         if not chosen.quiet:
             print(f"\n== {name}: {summary(path)}")
-        module = importlib.import_module(f"experiments.{name}")
-        settings = settings_of(module, chosen, chosen.out)
-        code = ends.guarded(functools.partial(cli.report, settings, module.main))
+        code = ends.guarded(functools.partial(run_one, name, chosen, rows))
         if code in ends.STOPPED:
             return code
         codes.append(code)
+    if chosen.ledger:
+        chosen.ledger.write_text(table(rows, markdown=True) + "\n")
+        codes.append(cli.judge(rows, chosen))
     return max(codes)
+
+
+def run_one(name: str, chosen: argparse.Namespace, rows: list[Row]) -> None:
+    """A script as it is called; its rows come into `rows` too."""
+    module = importlib.import_module(f"experiments.{name}")
+    rows += cli.report(settings_of(module, chosen, chosen.out), module.main).rows
 
 
 def run_ledger(chosen: argparse.Namespace) -> int:
@@ -85,11 +93,7 @@ def run_ledger(chosen: argparse.Namespace) -> int:
             with tempfile.TemporaryDirectory() as out, cli.silence():
                 settings = settings_of(module, chosen, Path(out))
                 rows += cli.run_main(settings, module.main).rows
-    broken = [row for row in rows if not row.holds]
-    if broken or not chosen.quiet:
-        print(table(broken if chosen.quiet else rows, markdown=chosen.markdown))
-        print(f"{len(rows) - len(broken)} of {len(rows)} rows hold", file=sys.stderr)
-    return 1 if broken else 0
+    return cli.judge(rows, chosen)
 
 
 def run_list(chosen: argparse.Namespace) -> None:

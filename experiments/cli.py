@@ -9,12 +9,12 @@ import contextlib
 import gc
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from experiments.ends import guarded
-from experiments.rows import Outcome, table
+from experiments.rows import Outcome, Row, table
 
 Main = Callable[[argparse.Namespace], Outcome]
 
@@ -24,7 +24,7 @@ def run(parser: argparse.ArgumentParser, main: Main) -> None:
     sys.exit(guarded(lambda: report(parser.parse_args(), main)))
 
 
-def report(settings: argparse.Namespace, main: Main) -> None:
+def report(settings: argparse.Namespace, main: Main) -> Outcome:
     """Print what `main` says and finds, and save what it has drawn."""
     with silence() if settings.quiet else contextlib.nullcontext():
         outcome = run_main(settings, main)
@@ -34,6 +34,16 @@ def report(settings: argparse.Namespace, main: Main) -> None:
             print(f"[Written] {path}")
     if settings.show and not settings.no_figures:
         show(outcome)
+    return outcome
+
+
+def judge(rows: Sequence[Row], settings: argparse.Namespace) -> int:
+    """Print the rows, when quiet those that no longer hold; 1 when there are such."""
+    broken = [row for row in rows if not row.holds]
+    if broken or not settings.quiet:
+        print(table(broken if settings.quiet else rows))
+        print(f"{len(rows) - len(broken)} of {len(rows)} rows hold", file=sys.stderr)
+    return 1 if broken else 0
 
 
 @contextlib.contextmanager

@@ -26,10 +26,10 @@ def guarded(job: Callable[[], Any]) -> int:
     """The exit code of `job`: what it returns, if that is a number."""
     try:
         with sigterm_raised():
-            code = job() or 0
+            code = job()
             if sys.stdout is not None:
                 sys.stdout.flush()  # here a pipe that is closed is told, at exit only a traceback
-            return code
+            return code if isinstance(code, int) else 0
     except Terminated:
         return _ended("terminated", TERMINATED)
     except KeyboardInterrupt as error:

@@ -9,9 +9,10 @@ import sys
 import pytest
 import torch
 
-from experiments import cli
+from experiments import __main__ as everything
+from experiments import cli, neurons
 from experiments.__main__ import NEED_ARGUMENTS, NO_SOURCES, scripts
-from experiments.rows import BROKEN, Row, table
+from experiments.rows import BROKEN, Outcome, Row, table
 from experiments.sources import AGREES, BY_SEED, WRONG, Source
 
 SOURCE = Source("a book")
@@ -122,6 +123,23 @@ def test_every_row_of_a_script_holds_and_its_figures_are_written(
     for figure in outcome.figures:
         assert f"[Written] out/{figure}.png" in printed.out.splitlines()
         assert (tmp_path / "out" / f"{figure}.png").stat().st_size > 5000
+
+
+@pytest.mark.parametrize(("published", "code"), [("0.3333333", 0), ("0.25", 1)])
+def test_all_writes_the_ledger_and_exits_1_when_a_row_no_longer_holds(
+    published, code, tmp_path, monkeypatch, capsys
+):
+    row = SOURCE.printed("w", published, 1 / 3)
+    monkeypatch.setattr(neurons, "main", lambda settings: Outcome([row]))
+    monkeypatch.setattr(everything, "scripts", lambda: {"neurons": scripts()["neurons"]})
+    flags = ["--quiet", "--device", "cpu", "--ledger", "ledger.md"]
+    monkeypatch.setattr(sys, "argv", ["experiments", "all", *flags])
+    monkeypatch.chdir(tmp_path)
+    assert everything.main() == code
+    assert (tmp_path / "ledger.md").read_text() == table([row], markdown=True) + "\n"
+    printed = capsys.readouterr()
+    assert printed.out == ("" if row.holds else table([row]) + "\n")
+    assert printed.err == ("" if row.holds else "0 of 1 rows hold\n")
 
 
 @pytest.mark.parametrize("name", scripts())

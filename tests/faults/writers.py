@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Any, Protocol
+from unittest import mock
 
 import torch
 
@@ -27,6 +28,14 @@ class Ours:
         runner.load_model(directory)
 
 
+class Unsynced(Ours):
+    """opnet, and nothing is brought down to the disk: shows that a loss of power can be seen."""
+
+    def save(self, directory: Path, runner: Any) -> None:
+        with mock.patch("os.fsync"):
+            super().save(directory, runner)
+
+
 class Plain:
     """torch.save of each layer over the old file: shows that the trials can fail."""
 
@@ -48,4 +57,12 @@ class Plain:
                 raise CheckpointError(f"{name}: {error}") from error
 
 
-WRITERS = {"opnet": Ours(), "plain": Plain()}
+class Hidden(Plain):
+    """torch.save into a path, which C++ opens and writes: shows that a hidden call is found."""
+
+    def save(self, directory: Path, runner: Any) -> None:
+        for name, tensors in states.files(runner).items():
+            torch.save(tensors, directory / name)
+
+
+WRITERS = {"opnet": Ours(), "plain": Plain(), "hidden": Hidden(), "unsynced": Unsynced()}

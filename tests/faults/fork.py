@@ -36,8 +36,8 @@ class Child:
         os.close(writing)
         self.pipe = open(reading)  # noqa: SIM115
 
-    def kill(self) -> None:
-        os.kill(self.pid, signal.SIGKILL)
+    def kill(self, by: int = signal.SIGKILL) -> None:
+        os.kill(self.pid, by)
 
     def report(self) -> Report:
         """Wait for the end. RuntimeError when the job itself is wrong."""
@@ -88,8 +88,10 @@ class Servant:
         return child
 
 
-def in_child(job: Job, *, kill_after: float | None = None, begun: bool = False) -> Report:
-    """The report of a child; with `kill_after` it gets kill -9 after so many seconds.
+def in_child(
+    job: Job, *, kill_after: float | None = None, begun: bool = False, by: int = signal.SIGKILL
+) -> Report:
+    """The report of a child; with `kill_after` it gets a signal, kill -9, after so many seconds.
 
     With `begun` they count from when it first says something: a fork takes longer than a save.
     """
@@ -98,7 +100,7 @@ def in_child(job: Job, *, kill_after: float | None = None, begun: bool = False) 
         if begun:
             select.select([child.pipe], [], [], SECONDS)
         time.sleep(kill_after)
-        child.kill()
+        child.kill(by)
     return child.report()
 
 

@@ -5,6 +5,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -43,7 +44,9 @@ class Result(NamedTuple):
 
 FAULTS = {
     "kill -9 while saving": Fault(kills.while_saving, 200),
-    "kill -9 while training": Fault(training.while_training, 100),
+    "kill -9 while training": Fault(partial(training.while_training, "kill -9"), 100),
+    "Ctrl-C while training": Fault(partial(training.while_training, "Ctrl-C"), 30),
+    "a nan while training": Fault(partial(training.while_training, "nan"), 30),
     "kill -9 at each system call of a save": Fault(calls.killed_save, ALL),
     "each system call of a save fails": Fault(calls.failing_save, ALL),
     "each system call of a load fails": Fault(calls.failing_load, ALL),

@@ -1,5 +1,6 @@
 """Who is put to the test: opnet, and one that has to fail it."""
 
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, Protocol
 from unittest import mock
@@ -26,6 +27,17 @@ class Ours:
 
     def load(self, directory: Path, runner: Any) -> None:
         runner.load_model(directory)
+
+    def going_on(self) -> AbstractContextManager[Any]:
+        """Around the lives of a run that is stopped."""
+        return nullcontext()
+
+
+class Forgetful(Ours):
+    """opnet, and optimizers that start anew: shows that a resumed run can be seen to differ."""
+
+    def going_on(self) -> AbstractContextManager[Any]:
+        return mock.patch("opnet.optimizer.Optimizer.load_state")
 
 
 class Unsynced(Ours):
@@ -65,4 +77,10 @@ class Hidden(Plain):
             torch.save(tensors, directory / name)
 
 
-WRITERS = {"opnet": Ours(), "plain": Plain(), "hidden": Hidden(), "unsynced": Unsynced()}
+WRITERS = {
+    "opnet": Ours(),
+    "plain": Plain(),
+    "hidden": Hidden(),
+    "unsynced": Unsynced(),
+    "forgetful": Forgetful(),
+}

@@ -234,4 +234,15 @@ def by_hand(directory):
     overwritten(text.replace('"generation": ', '"generation": 1'), directory)
 
 
-LOADS = [*of_files(), *of_directories(), *of_manifests()]
+def to_arguments():
+    for key in ("transpose", "verify"):
+        for value in (1, "no"):
+            call, said = partial(with_argument, key, value), f"^load: {key} is {value!r}, wanted"
+            yield Bad(f"load_model: {key} {value!r}", call, TypeError, said)
+
+
+def with_argument(key, value, w):
+    w.runner.load_model(w.directory / "run", **{key: value})
+
+
+LOADS = [*to_arguments(), *of_files(), *of_directories(), *of_manifests()]

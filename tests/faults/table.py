@@ -45,8 +45,8 @@ class Result(NamedTuple):
 FAULTS = {
     "kill -9 while saving": Fault(kills.while_saving, 200),
     "kill -9 while training": Fault(partial(training.while_training, "kill -9"), 100),
-    "Ctrl-C while training": Fault(partial(training.while_training, "Ctrl-C"), 30),
-    "a nan while training": Fault(partial(training.while_training, "nan"), 30),
+    "Ctrl-C while training": Fault(partial(training.while_training, "Ctrl-C"), 20),
+    "a nan while training": Fault(partial(training.while_training, "nan"), 20),
     "kill -9 at each system call of a save": Fault(calls.killed_save, ALL),
     "each system call of a save fails": Fault(calls.failing_save, ALL),
     "each system call of a load fails": Fault(calls.failing_load, ALL),

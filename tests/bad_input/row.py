@@ -12,13 +12,21 @@ Y = torch.tensor([[0.0], [1.0], [1.0], [0.0]])
 P = torch.full((4, 1), 0.5)
 
 
+def nothing(w):
+    """What most rows need to be there."""
+
+
 class Bad(NamedTuple):
-    """A call on a world (test_bad_input.py), the error it must end in, what that must say."""
+    """A call on a world (test_bad_input.py), the error it must end in, what that must say.
+
+    `given` makes ready what the call meets, which it must leave as it was too.
+    """
 
     name: str
     call: Callable[[Any], Any]
     error: type[Exception]
     said: str
+    given: Callable[[Any], Any] = nothing
 
 
 def seeded():

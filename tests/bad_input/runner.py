@@ -107,6 +107,9 @@ def to_train():
         ("generator", 3, TypeError, "generator is 3, wanted a torch.Generator"),
         ("generator", "x", TypeError, "generator is 'x', wanted a torch.Generator"),
         ("generator", np.random.default_rng(0), TypeError, "generator is .*, wanted a torch.Gen"),
+        ("save_every", 0, ValueError, "save_every is 0, wanted a whole number >= 1"),
+        ("save_every", "2", TypeError, "save_every is '2', wanted a whole number"),
+        ("resume", 1, TypeError, "resume is 1, wanted True or False"),
         ("save_dir", "", ValueError, "save_dir is '', wanted a path"),
         ("save_dir", 3, TypeError, "save_dir is 3, wanted a path"),
         ("save_dir", b"new", TypeError, "save_dir is b'new', wanted a path"),
@@ -114,6 +117,9 @@ def to_train():
     ):
         call = partial(trained, {key: value})
         yield Bad(f"train: {said}", call, error, f"^train: {said}")
+    for key, value in (("save_every", 2), ("resume", True)):
+        call = partial(trained, {key: value, "save_dir": None})
+        yield Bad(f"train: {key} and no save_dir", call, ValueError, "need a save_dir")
     yield Bad("train: epochs", partial(trained, {"epochs": 3}), TypeError, "keyword .* 'epochs'")
     for name, place, said in (
         ("a file", "file", "file: cannot be made: File exists"),

@@ -17,7 +17,9 @@ def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
     parser.add_argument("--trials", type=int, help="at most so many of each; as CI does, if left")
     parser.add_argument("--only", nargs="+", metavar="FAULT", help=f"some of: {', '.join(FAULTS)}")
-    parser.add_argument("--writer", choices=WRITERS, default="opnet", help="plain has to fail")
+    parser.add_argument(
+        "--writer", choices=WRITERS, default="opnet", help="all others have to fail"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--place", type=Path, default=MEMORY, help="a directory on the disk to try")
     return parser

@@ -1,8 +1,8 @@
 """Every system call of a save or a load goes wrong in turn: fails, or is the last before kill -9.
 
 The calls are those that Python code makes through `os` and `fcntl`; `open` is replaced by the one
-of `_pyio`, which makes the same calls through `os`. Where strace works a test compares them with
-the kernel's.
+of `_pyio`, which makes the same calls through `os`. `kernel` compares them with what the kernel
+sees of a save.
 """
 
 import _pyio
@@ -102,16 +102,21 @@ class Way(NamedTuple):
 
 
 def wrong_ways(start: Path, made: list[str], actions: tuple[str, ...]) -> list[Way]:
+    """Each action at each call where it makes a difference.
+
+    A kill before a call that only reads leaves what one before the next call leaves.
+    """
+    at = {KILL: (*CHANGING, "open", "flock"), SHORT: ("write",), HALF: ("write",)}
     return [
         Way(start, number, name, action)
         for number, name in enumerate(made)
         for action in actions
-        if name == "write" or action not in (SHORT, HALF)
+        if name in at.get(action, (name,))
     ]
 
 
 def killed_save(bench: Bench, trials: int) -> Iterator[Trial]:
-    for way in _ways(bench, (KILL, HALF), trials):
+    for way in _ways(bench, trials, (KILL, HALF), (KILL, HALF)):
         with bench.copy(way.start) as directory:
             job = partial(_with_a_fault, bench.writer, directory, way)
             if in_child(lambda say, job=job: say(job())).signal != signal.SIGKILL:
@@ -121,7 +126,7 @@ def killed_save(bench: Bench, trials: int) -> Iterator[Trial]:
 
 
 def failing_save(bench: Bench, trials: int) -> Iterator[Trial]:
-    ways = _ways(bench, (*ERRORS, DEAD, SHORT), trials)
+    ways = _ways(bench, trials, (*ERRORS, DEAD, SHORT), ("EIO",))
     said = in_batches(ways, partial(_failed_save, bench), ("crash", "save or load died"))
     for way, trial in zip(ways, said, strict=True):
         yield Trial(trial[0], f"{way}: {trial[1]}")
@@ -138,13 +143,15 @@ def _failed_save(bench: Bench, way: Way) -> Trial:
     return trial._replace(story=f"{trial.story}; save: {said}")
 
 
-def _ways(bench: Bench, actions: tuple[str, ...], most: int) -> list[Way]:
-    """All that can go wrong with a save over a whole state, then over what killed ones left."""
-    ways = []
+def _ways(
+    bench: Bench, most: int, whole_set: tuple[str, ...], leftovers: tuple[str, ...]
+) -> list[Way]:
+    """What can go wrong with a save over a whole state, then over what killed ones left."""
+    ways: list[list[Way]] = []
     for start in _starts(bench):
         with bench.copy(start) as directory:
-            made = made_by(_save(bench.writer, directory, 3))
-        ways.append(wrong_ways(start, made, actions))
+            made = made_by(save_of(bench.writer, directory, 3))
+        ways.append(wrong_ways(start, made, leftovers if ways else whole_set))
     whole, left = ways[0], [way for others in ways[1:] for way in others]
     room = most - len(whole)
     return whole + bench.thinned(left, room) if room > 0 else bench.thinned(whole + left, most)
@@ -155,7 +162,7 @@ def _starts(bench: Bench) -> list[Path]:
     first = bench.saved(1)
     starts = {"": first}
     with bench.copy(first) as directory:
-        made = made_by(_save(bench.writer, directory, 2))
+        made = made_by(save_of(bench.writer, directory, 2))
     for way in wrong_ways(first, made, (KILL,)):
         directory = bench.saved(1)
         job = partial(_with_a_fault, bench.writer, directory, way, epoch=2)
@@ -164,7 +171,7 @@ def _starts(bench: Bench) -> list[Path]:
     return list(starts.values())
 
 
-def _save(writer: Writer, directory: Path, epoch: int) -> Callable[[], None]:
+def save_of(writer: Writer, directory: Path, epoch: int) -> Callable[[], None]:
     runner = states.runner()
     states.fill(runner, epoch)
     return partial(writer.save, directory, runner)
@@ -172,7 +179,7 @@ def _save(writer: Writer, directory: Path, epoch: int) -> Callable[[], None]:
 
 def _with_a_fault(writer: Writer, directory: Path, way: Way, epoch: int = 3) -> str:
     """How a save ends that meets the fault: "returned", or the error."""
-    save, calls = _save(writer, directory, epoch), Calls(way.action, way.number).watch()
+    save, calls = save_of(writer, directory, epoch), Calls(way.action, way.number).watch()
     try:
         save()
     except Exception as error:

@@ -36,8 +36,8 @@ class Child:
         os.close(writing)
         self.pipe = open(reading)  # noqa: SIM115
 
-    def kill(self) -> None:
-        os.kill(self.pid, signal.SIGKILL)
+    def kill(self, by: int = signal.SIGKILL) -> None:
+        os.kill(self.pid, by)
 
     def report(self) -> Report:
         """Wait for the end. RuntimeError when the job itself is wrong."""
@@ -49,8 +49,49 @@ class Child:
         return Report(said, os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0)
 
 
-def in_child(job: Job, *, kill_after: float | None = None, begun: bool = False) -> Report:
-    """The report of a child; with `kill_after` it gets kill -9 after so many seconds.
+class Servant:
+    """A child that does one job after the other; when it dies of one, the next gets another child.
+
+    A fork of all that torch has in memory takes longer than most jobs.
+    """
+
+    def __init__(self, job: Callable[[Any], Any]) -> None:
+        self.job = job
+        self.child: Child | None = None
+
+    def ask(self, order: Any) -> Report:
+        """[job(order)] and 0, or nothing and the signal that ended it."""
+        child = self.child = self.child or self._hired()
+        self.orders.write(json.dumps(order) + "\n")
+        self.orders.flush()
+        if answer := child.pipe.readline():
+            return Report([json.loads(answer)], 0)
+        self.child = None
+        self.orders.close()
+        return child.report()
+
+    def _hired(self) -> Child:
+        reading, writing = os.pipe()
+
+        def serve(say: Say) -> None:
+            os.close(writing)  # or it would never see the end of the orders
+            signal.alarm(0)
+            with open(reading) as orders:
+                for order in orders:
+                    signal.alarm(SECONDS)
+                    say(self.job(json.loads(order)))
+                    signal.alarm(0)
+
+        child = Child(serve)
+        os.close(reading)
+        self.orders = open(writing, "w")  # noqa: SIM115
+        return child
+
+
+def in_child(
+    job: Job, *, kill_after: float | None = None, begun: bool = False, by: int = signal.SIGKILL
+) -> Report:
+    """The report of a child; with `kill_after` it gets a signal, kill -9, after so many seconds.
 
     With `begun` they count from when it first says something: a fork takes longer than a save.
     """
@@ -59,7 +100,7 @@ def in_child(job: Job, *, kill_after: float | None = None, begun: bool = False) 
         if begun:
             select.select([child.pipe], [], [], SECONDS)
         time.sleep(kill_after)
-        child.kill()
+        child.kill(by)
     return child.report()
 
 

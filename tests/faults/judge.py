@@ -1,9 +1,10 @@
-"""What a fault has left: one whole state, or what is wrong. Every load runs in its own child."""
+"""What a fault has left: one whole state, or what is wrong. No load runs in this process."""
 
 import itertools
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
@@ -11,7 +12,7 @@ from typing import Any, NamedTuple
 from opnet import CheckpointError
 
 from . import states
-from .fork import Say, in_child
+from .fork import Say, Servant, in_child
 from .writers import Writer
 
 GOOD = ("new", "old", "refused")  # the state being saved; the one before; an error that may be
@@ -72,9 +73,18 @@ class Bench:
 
 
 def verdict(writer: Writer, directory: Path, allowed: dict[int, str], then: int = 0) -> Trial:
-    """`judged` in a child of its own."""
-    said, ended_by = in_child(lambda say: say(judged(writer, directory, allowed, then)))
+    """`judged` in another process, which a load may end."""
+    said, ended_by = _judge(writer).ask([str(directory), list(allowed.items()), then])
     return Trial("crash", f"load ended with signal {ended_by}") if ended_by else Trial(*said[0])
+
+
+@cache
+def _judge(writer: Writer) -> Servant:
+    def judge(order: Any) -> Trial:
+        directory, allowed, then = order
+        return judged(writer, Path(directory), dict(allowed), then)
+
+    return Servant(judge)
 
 
 def judged(writer: Writer, directory: Path, allowed: dict[int, str], then: int = 0) -> Trial:

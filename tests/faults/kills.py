@@ -20,7 +20,7 @@ def while_saving(bench: Bench, trials: int) -> Iterator[Trial]:
     longest = SAVES * seconds_per_save(writer, bench.empty())
     for number in range(trials):
         life = bench.random.uniform(0, longest)
-        said = in_child(_saving(writer, directory, last + 1), kill_after=life, begun=True).said[1:]
+        said = in_child(saving(writer, directory, last + 1), kill_after=life, begun=True).said[1:]
         old = said[-1] if said else last
         then = old + 2 if number % 2 else 0
         trial = judge.verdict(writer, directory, {old: "old", old + 1: "new"}, then)
@@ -44,7 +44,7 @@ def seconds_per_save(writer: Writer, directory: Path, repeats: int = 20) -> floa
     return median(in_child(measure).said)
 
 
-def _saving(writer: Writer, directory: Path, first: int) -> Job:
+def saving(writer: Writer, directory: Path, first: int) -> Job:
     """Saves one epoch after the other, and says each when its save has returned.
 
     Before the first it says that it begins.

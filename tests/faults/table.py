@@ -5,10 +5,11 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from . import calls, damage, full, kills, training
+from . import calls, damage, full, kernel, kills, power, training
 from .judge import BAD, GOOD, Bench, Skipped, Trial
 from .writers import WRITERS
 
@@ -43,10 +44,15 @@ class Result(NamedTuple):
 
 FAULTS = {
     "kill -9 while saving": Fault(kills.while_saving, 200),
-    "kill -9 while training": Fault(training.while_training, 100),
+    "kill -9 while training": Fault(partial(training.while_training, "kill -9"), 100),
+    "Ctrl-C while training": Fault(partial(training.while_training, "Ctrl-C"), 20),
+    "a nan while training": Fault(partial(training.while_training, "nan"), 20),
     "kill -9 at each system call of a save": Fault(calls.killed_save, ALL),
     "each system call of a save fails": Fault(calls.failing_save, ALL),
     "each system call of a load fails": Fault(calls.failing_load, ALL),
+    "the kernel sees no other calls": Fault(kernel.hidden_calls, ALL),
+    "each of them goes wrong in the kernel": Fault(kernel.failing_save, ALL),
+    "the power fails": Fault(power.power_lost, 25),
     "no file may grow: RLIMIT_FSIZE": Fault(full.limited_file, ALL),
     "the disk is full": Fault(full.full_disk, ALL),
     "each file cut off after each byte": Fault(damage.truncations, ALL),

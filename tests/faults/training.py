@@ -1,29 +1,43 @@
-"""kill -9 at random moments of a training that is taken up again, until it ends as if undisturbed.
+"""A training that is stopped at random moments and taken up again ends as if it never had been.
 
-The runs differ from each other in `save_every`. What a run ends with is compared by sums over its
-bits: weights, what the optimizer keeps, histories, the kept epoch, the files of the model.
+It is stopped by kill -9, by Ctrl-C or by a loss that is nan: each of MIXTURES in turn, with another
+`save_every` in each round. What a run ends with is compared by sums over its bits: weights, what
+the optimizer keeps, histories, the kept epoch, the files of the model.
 """
 
 import hashlib
+import itertools
 import json
 import signal
 import time
-from collections.abc import Iterator
-from functools import cache
+from collections.abc import Callable, Iterator
+from functools import cache, partial
 from pathlib import Path
+from random import Random
 from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor
 
 from opnet import (
+    Adagrad,
     Adam,
+    BatchGD,
     BinaryCrossEntropyLoss,
+    Constant,
+    Cosine,
     Dropout,
+    Exponential,
     Linear,
     Logistic,
+    Momentum,
+    NonFiniteError,
     ReduceOnPlateau,
+    RMSprop,
     Sequential,
+    StepDecay,
     Tanh,
+    WarmUp,
     accuracy,
     checkpoint,
     make_moons,
@@ -38,7 +52,28 @@ from .writers import Ours
 
 EPOCHS = 30
 LIVES = 4  # in the time of one undisturbed run, on average
+BATCHES = 4  # forwards in an epoch: three of the rows to train on, one of the others
 ENDLESS = 200  # lives after which a run will not end any more
+MIXTURES: dict[str, tuple[Callable[[Any], Any], Callable[[], Any]]] = {
+    "BatchGD, Constant": (lambda m: BatchGD(0.5, m), lambda: Constant(0.5)),
+    "BatchGD with decay, no schedule": (lambda m: BatchGD(0.5, m, weight_decay=0.01), lambda: None),
+    "Momentum, StepDecay": (lambda m: Momentum(0.1, m), lambda: StepDecay(0.1, 7)),
+    "Nesterov, Exponential": (
+        lambda m: Momentum(0.1, m, nesterov=True),
+        lambda: Exponential(0.1, 0.95),
+    ),
+    "clipped Momentum, WarmUp of ReduceOnPlateau": (
+        lambda m: Momentum(0.1, m, clip_norm=0.1),
+        lambda: WarmUp(ReduceOnPlateau(0.1, 0.5, 1, threshold=0.1), 5),
+    ),
+    "Adagrad, Cosine": (lambda m: Adagrad(0.1, m), lambda: Cosine(0.1, EPOCHS)),
+    "RMSprop, WarmUp of Cosine": (
+        lambda m: RMSprop(0.01, m),
+        lambda: WarmUp(Cosine(0.01, EPOCHS), 5),
+    ),
+    "Adam, ReduceOnPlateau": (lambda m: Adam(0.05, m), lambda: ReduceOnPlateau(0.05, 0.5, 3)),
+    "Adam, a function": (lambda m: Adam(0.05, m), lambda: lambda epoch: 0.05 / (1 + epoch)),
+}
 
 
 class Course(NamedTuple):
@@ -48,71 +83,117 @@ class Course(NamedTuple):
     seconds: float
 
 
-def while_training(bench: Bench, trials: int) -> Iterator[Trial]:
-    """One trial a kill; those of a run share the verdict on its end."""
+class Run(NamedTuple):
+    """One of the MIXTURES in a directory, saved every so many epochs."""
+
+    mixture: str
+    directory: Path
+    every: int
+
+    def __str__(self) -> str:
+        return f"{self.mixture}, save_every={self.every}"
+
+
+class Brittle(Tanh):
+    """Tanh until the forward that a life is to end with; that gives nan."""
+
+    left = -1  # forwards until then, for all of the class: no part of a run's state
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        Brittle.left -= 1
+        outputs = super().forward(inputs)
+        return outputs.fill_(torch.nan) if Brittle.left == 0 else outputs
+
+
+def while_training(stop: str, bench: Bench, trials: int) -> Iterator[Trial]:
+    """One trial a stop, "kill -9", "Ctrl-C" or "nan"; those of a run share the verdict on its end.
+
+    Every mixture is run at least once, whatever `trials` says.
+    """
     if not isinstance(bench.writer, Ours):
         raise Skipped("a training writes through opnet only")
-    course = cache(lambda every: _undisturbed(bench.empty(), every))
-    made = run = 0
-    while made < trials:
-        every = 1 + run % 3
-        kills, trial = _killed_run(bench, every, course(every))
-        yield from [trial] * min(kills, trials - made)
-        made, run = made + kills, run + 1
+    course = cache(lambda mixture: _undisturbed(Run(mixture, bench.empty(), every=2)))
+    made = 0
+    for number in itertools.count():
+        if made >= trials and number >= len(MIXTURES):
+            return
+        every = 1 + number // len(MIXTURES) % 3
+        run = Run(list(MIXTURES)[number % len(MIXTURES)], bench.empty(), every)
+        undisturbed = course(run.mixture)
+        with bench.writer.going_on():
+            stops, trial = _stopped_run(bench.random, run, undisturbed, stop)
+        yield from [trial] * stops
+        made += stops
 
 
-def _killed_run(bench: Bench, every: int, course: Course) -> tuple[int, Trial]:
-    directory, longest = bench.empty(), 2 * course.seconds / LIVES
-    for kills in range(ENDLESS):
-        life = bench.random.uniform(0, longest)
-        said, ended_by = in_child(lambda say: _train(directory, every, say), kill_after=life)
+def _stopped_run(random: Random, run: Run, course: Course, stop: str) -> tuple[int, Trial]:
+    longest, batches = 2 * course.seconds / LIVES, 2 * EPOCHS * BATCHES / LIVES
+    for stops in range(ENDLESS):
+        forwards = random.randrange(1, int(batches)) if stop == "nan" else -1
+        life = partial(_train, run, forwards=forwards)
+        if stop == "nan":
+            said, ended_by = in_child(life)
+        else:
+            number = signal.SIGINT if stop == "Ctrl-C" else signal.SIGKILL
+            after = random.uniform(0, longest)
+            said, ended_by = in_child(life, kill_after=after, begun=True, by=number)
+        if "begun" in said:
+            said.remove("begun")
         if said and "error" in said[-1]:
-            return kills or 1, Trial("other", f"life {kills}: {said[-1]['error']}")
-        if said:  # killed or not, it had ended
+            return stops or 1, Trial("other", f"{run}, life {stops}: {said[-1]['error']}")
+        if said and "stopped" not in said[-1]:  # stopped or not, it had ended
             other = sorted(key for key in course.end if said[-1].get(key) != course.end[key])
-            differ = f"after {kills} kills, save_every={every}: {', '.join(other)} differ"
-            return kills, Trial("silent", differ) if other else Trial("new")
-        if ended_by != signal.SIGKILL:
-            return kills or 1, Trial("crash", f"training ended with signal {ended_by}")
-    return ENDLESS, Trial("stuck", f"{ENDLESS} lives, and no end")
+            differ = f"{run}, after {stops} stops: {', '.join(other)} differ"
+            return stops, Trial("silent", differ) if other else Trial("new")
+        if ended_by not in (0, signal.SIGKILL):
+            return stops or 1, Trial("crash", f"{run} ended with signal {ended_by}")
+    return ENDLESS, Trial("stuck", f"{run}: {ENDLESS} lives, and no end")
 
 
 def warm_up(place: Path) -> None:
     """Import, in this process, what a training imports late: its children have it then."""
-    _train(place / "warm", EPOCHS, lambda end: None, num_epochs=1)
+    _train(Run("Adam, ReduceOnPlateau", place / "warm", EPOCHS), lambda end: None, num_epochs=1)
 
 
-def _undisturbed(directory: Path, every: int) -> Course:
+def _undisturbed(run: Run) -> Course:
     start = time.perf_counter()
-    [end] = in_child(lambda say: _train(directory, every, say)).said
+    _, end = in_child(partial(_train, run)).said
     if "error" in end:
         raise RuntimeError(f"training without a fault: {end['error']}")
     return Course(end, time.perf_counter() - start)
 
 
-def _train(directory: Path, every: int, say: Say, num_epochs: int = EPOCHS) -> None:
-    """Goes on with the run in `directory`, or begins it; says what it ends with."""
+def _train(run: Run, say: Say, *, num_epochs: int = EPOCHS, forwards: int = -1) -> None:
+    """Goes on with the run, or begins it; says what it ends with."""
+    try:
+        say("begun")
+        say(_end(_trained(run, num_epochs, forwards), run.directory))
+    except (KeyboardInterrupt, NonFiniteError) as stop:
+        say({"stopped": type(stop).__name__})
+    except Exception as error:
+        say({"error": f"{type(error).__name__}: {error}"})
+
+
+def _trained(run: Run, num_epochs: int, forwards: int) -> RunnerV2_1:
     best.SECONDS_BETWEEN_WRITES = 0.0  # the best model goes to disk as often as there is a new one
     torch.manual_seed(0)
     X, y = make_moons(64, noise=0.3, seed=0)
     train_set, dev_set = split(X, y, (40, 24), seed=0)
-    runner = _runner()
+    make_optimizer, make_schedule = MIXTURES[run.mixture]
+    model = _model()
+    runner = RunnerV2_1(model, make_optimizer(model), accuracy, BinaryCrossEntropyLoss(model))
     how: dict[str, Any] = {"keep": "best_score", "batch_size": 16, "log_epochs": 0}
-    how |= {"schedule": ReduceOnPlateau(0.05, 0.5, 3), "generator": _generator(1)}
-    how |= {"save_dir": directory, "save_every": every, "resume": True}
-    try:
-        runner.train(train_set, dev_set, num_epochs=num_epochs, **how)
-    except Exception as error:
-        say({"error": f"{type(error).__name__}: {error}"})
-    else:
-        say(_end(runner, directory))
+    how |= {"schedule": make_schedule(), "generator": _generator(1)}
+    how |= {"save_dir": run.directory, "save_every": run.every, "resume": True}
+    Brittle.left = forwards
+    runner.train(train_set, dev_set, num_epochs=num_epochs, **how)
+    return runner
 
 
-def _runner() -> RunnerV2_1:
+def _model() -> Sequential:
     generator = _generator(2)
     first, last = (Linear(*sizes, generator=generator) for sizes in ((2, 8), (8, 1)))
-    model = Sequential(first, Tanh(), Dropout(0.2, generator=_generator(3)), last, Logistic())
-    return RunnerV2_1(model, Adam(0.05, model), accuracy, BinaryCrossEntropyLoss(model))
+    return Sequential(first, Brittle(), Dropout(0.2, generator=_generator(3)), last, Logistic())
 
 
 def _generator(seed: int) -> torch.Generator:

@@ -1,7 +1,9 @@
 """Who is put to the test: opnet, and one that has to fail it."""
 
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, Protocol
+from unittest import mock
 
 import torch
 
@@ -26,6 +28,25 @@ class Ours:
     def load(self, directory: Path, runner: Any) -> None:
         runner.load_model(directory)
 
+    def going_on(self) -> AbstractContextManager[Any]:
+        """Around the lives of a run that is stopped."""
+        return nullcontext()
+
+
+class Forgetful(Ours):
+    """opnet, and optimizers that start anew: shows that a resumed run can be seen to differ."""
+
+    def going_on(self) -> AbstractContextManager[Any]:
+        return mock.patch("opnet.optimizer.Optimizer.load_state")
+
+
+class Unsynced(Ours):
+    """opnet, and nothing is brought down to the disk: shows that a loss of power can be seen."""
+
+    def save(self, directory: Path, runner: Any) -> None:
+        with mock.patch("os.fsync"):
+            super().save(directory, runner)
+
 
 class Plain:
     """torch.save of each layer over the old file: shows that the trials can fail."""
@@ -48,4 +69,18 @@ class Plain:
                 raise CheckpointError(f"{name}: {error}") from error
 
 
-WRITERS = {"opnet": Ours(), "plain": Plain()}
+class Hidden(Plain):
+    """torch.save into a path, which C++ opens and writes: shows that a hidden call is found."""
+
+    def save(self, directory: Path, runner: Any) -> None:
+        for name, tensors in states.files(runner).items():
+            torch.save(tensors, directory / name)
+
+
+WRITERS = {
+    "opnet": Ours(),
+    "plain": Plain(),
+    "hidden": Hidden(),
+    "unsynced": Unsynced(),
+    "forgetful": Forgetful(),
+}

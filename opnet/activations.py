@@ -6,12 +6,13 @@ for that of the Logistic, which is told from p. `name` is the op's name in its c
 """
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from .errors import check_number, check_positive, check_rate
-from .numerics import FAR, gated, logistic_slope
+from .numerics import FAR, gated
 from .op import Op
 
 
@@ -22,13 +23,15 @@ class ReLU(Op):
     Source: Nair, Hinton 2010; NNDL 4.1.
     """
 
+    rowwise = True
+
     def forward(self, inputs: Tensor) -> Tensor:
         self.inputs = inputs
-        self.outputs = torch.relu(inputs)
+        self.outputs = torch.clamp_min(inputs, 0, out=self.scratch("outputs", inputs))
         return self.outputs
 
     def backward_inputs(self, grads: Tensor) -> Tensor:
-        return torch.ops.aten.threshold_backward(grads, self.inputs, 0)
+        return _by_kernel(self, torch.ops.aten.threshold_backward, grads, self.inputs, 0)
 
 
 class LeakyReLU(Op):
@@ -37,6 +40,8 @@ class LeakyReLU(Op):
     a = `negative_slope`, finite and >= 0. At the kink z = 0 the slope is a.
     Source: Maas, Hannun, Ng 2013; NNDL 4.1.
     """
+
+    rowwise = True
 
     def __init__(self, negative_slope: float = 0.1, name: str | None = None) -> None:
         super().__init__(name)
@@ -52,7 +57,7 @@ class LeakyReLU(Op):
 
     def backward_inputs(self, grads: Tensor) -> Tensor:
         a = self.negative_slope
-        return torch.ops.aten.leaky_relu_backward(grads, self.inputs, a, False)
+        return _by_kernel(self, torch.ops.aten.leaky_relu_backward, grads, self.inputs, a, False)
 
 
 class HardTanh(Op):
@@ -62,13 +67,15 @@ class HardTanh(Op):
     Source: NNDL 4.1, Hard-Tanh: the first-order Taylor polynomial of tanh at 0, clipped.
     """
 
+    rowwise = True
+
     def forward(self, inputs: Tensor) -> Tensor:
         self.inputs = inputs
         self.outputs = inputs.clamp(-1, 1)
         return self.outputs
 
     def backward_inputs(self, grads: Tensor) -> Tensor:
-        return torch.ops.aten.hardtanh_backward(grads, self.inputs, -1, 1)
+        return _by_kernel(self, torch.ops.aten.hardtanh_backward, grads, self.inputs, -1, 1)
 
 
 class HardLogistic(Op):
@@ -79,6 +86,8 @@ class HardLogistic(Op):
     Source: NNDL 4.1, Hard-Logistic: with the defaults the first-order Taylor polynomial of the
     Logistic at 0, clipped.
     """
+
+    rowwise = True
 
     def __init__(self, slope: float = 0.25, offset: float = 0.5, name: str | None = None) -> None:
         super().__init__(name)
@@ -91,29 +100,30 @@ class HardLogistic(Op):
         return self.outputs
 
     def backward_inputs(self, grads: Tensor) -> Tensor:
-        return torch.ops.aten.hardtanh_backward(grads, self.outputs, 0, 1).mul_(self.slope)
+        return _by_kernel(self, torch.ops.aten.hardtanh_backward, grads, self.outputs, 0, 1).mul_(self.slope)
 
 
 class Logistic(Op):
     """p = 1 / (1 + exp(-z)),  dp/dz = p (1 - p).    z, p, g [..., N, O].
 
-    Where it feeds a cross-entropy, that loss sets `floored`: both then hold p (1 - p) at one floor
-    (numerics.logistic_slope) and dL/dz stays p - y where p has rounded to 0 or 1. Elsewhere torch's
-    own kernel makes the product in one pass.
+    Where it feeds a cross-entropy, that loss divides by p (1 - p), held at a floor, and hands it on
+    as `slope`: dL/dz stays p - y where p has rounded to 0 or 1. Elsewhere torch's own kernel makes
+    the product in one pass.
     Source: NNDL 4.1, the Logistic function.
     """
 
-    floored = False
+    rowwise = True
+    slope: Tensor | None = None
 
     def forward(self, inputs: Tensor) -> Tensor:
-        self.inputs, self.floored = inputs, False
-        self.outputs = torch.sigmoid(inputs)
+        self.inputs, self.slope = inputs, None
+        self.outputs = torch.sigmoid(inputs, out=self.scratch("outputs", inputs))
         return self.outputs
 
     def backward_inputs(self, grads: Tensor) -> Tensor:
-        if self.floored:
-            return logistic_slope(self.outputs).mul_(grads)
-        return torch.ops.aten.sigmoid_backward(grads, self.outputs)
+        if self.slope is not None:
+            return self.slope * grads
+        return _by_kernel(self, torch.ops.aten.sigmoid_backward, grads, self.outputs)
 
 
 class Tanh(Op):
@@ -123,14 +133,17 @@ class Tanh(Op):
     Source: NNDL 4.1, the Tanh function.
     """
 
+    rowwise = True
+
     def forward(self, inputs: Tensor) -> Tensor:
         self.inputs = inputs
-        self.outputs = torch.tanh(inputs)
+        self.outputs = torch.tanh(inputs, out=self.scratch("outputs", inputs))
         return self.outputs
 
     def backward_inputs(self, grads: Tensor) -> Tensor:
-        cosh = torch.cosh(self.inputs)
-        return grads.div(cosh).div_(cosh)  # cosh^2 would overflow where 1 / cosh^2 is not yet 0
+        cosh = torch.cosh(self.inputs, out=self.scratch("cosh", self.inputs))
+        by_cosh = torch.div(grads, cosh, out=self.scratch("grads", grads))
+        return by_cosh.div_(cosh)  # cosh^2 would overflow where 1 / cosh^2 is not yet 0
 
 
 class ELU(Op):
@@ -140,6 +153,8 @@ class ELU(Op):
     a.
     Source: Clevert, Unterthiner, Hochreiter 2016; NNDL 4.1.
     """
+
+    rowwise = True
 
     def __init__(self, alpha: float = 1.0, name: str | None = None) -> None:
         super().__init__(name)
@@ -151,7 +166,7 @@ class ELU(Op):
         return self.outputs
 
     def backward_inputs(self, grads: Tensor) -> Tensor:
-        return torch.ops.aten.elu_backward(grads, self.alpha, 1, 1, False, self.inputs)
+        return _by_kernel(self, torch.ops.aten.elu_backward, grads, self.alpha, 1, 1, False, self.inputs)
 
 
 class Softplus(Op):
@@ -160,6 +175,8 @@ class Softplus(Op):
     The formula at every z: no threshold past which y is taken for z.
     Source: Dugas, Bengio, Belisle, Nadeau, Garcia 2001; NNDL 4.1.
     """
+
+    rowwise = True
 
     def forward(self, inputs: Tensor) -> Tensor:
         self.inputs = inputs
@@ -177,6 +194,8 @@ class Swish(Op):
     s(-t) is 1 - s(t) without its cancellation.
     Source: Ramachandran, Zoph, Le 2017; NNDL 4.1.
     """
+
+    rowwise = True
 
     def __init__(self, beta: float = 1.0, name: str | None = None) -> None:
         super().__init__(name)
@@ -206,6 +225,8 @@ class GELU(Op):
     Source: Hendrycks, Gimpel 2016; NNDL 4.1.
     """
 
+    rowwise = True
+
     def forward(self, inputs: Tensor) -> Tensor:
         self.inputs = inputs
         self.outputs = gated(inputs, _normal_cdf(inputs))
@@ -215,6 +236,13 @@ class GELU(Op):
         z = self.inputs.clamp(-FAR, FAR)
         density = z.square().mul_(-0.5).exp_().mul_(1 / math.sqrt(2 * math.pi))
         return density.mul_(z).add_(_normal_cdf(z)).mul_(grads)
+
+
+def _by_kernel(op: Op, kernel: Any, grads: Tensor, *arguments: Any) -> Tensor:
+    """dL/dz by torch's own kernel of the rule, which makes the product in one pass."""
+    if (out := op.scratch("grads", grads)) is None:
+        return kernel(grads, *arguments)
+    return kernel(grads, *arguments, grad_input=out)
 
 
 def _normal_cdf(z: Tensor) -> Tensor:

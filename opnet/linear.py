@@ -24,6 +24,8 @@ class Linear(Op):
     Source: NNDL 4.2, the linear operator; Rumelhart, Hinton, Williams 1986 for the derivative.
     """
 
+    rowwise = True
+
     def __init__(
         self,
         input_size: int,
@@ -59,9 +61,10 @@ class Linear(Op):
 
     def forward(self, inputs: Tensor) -> Tensor:
         W, b = self.params["W"], self.params.get("b")
-        check_inputs(f"{self}", inputs, W, columns=len(W))
+        check_inputs(self, inputs, W, columns=len(W))
         self.inputs = inputs
-        self.outputs = torch.matmul(inputs, W)
+        out = self.scratch("outputs", inputs, *inputs.shape[:-1], W.shape[1])
+        self.outputs = torch.matmul(inputs, W, out=out)
         if b is not None:
             self.outputs.add_(b)
         return self.outputs
@@ -73,7 +76,7 @@ class Linear(Op):
             torch.sum(g, dim=0, keepdim=True, out=self.grad("b"))
 
     def backward_inputs(self, grads: Tensor) -> Tensor:
-        return torch.matmul(grads, self.params["W"].T)
+        return torch.matmul(grads, self.params["W"].T, out=self.scratch("grads", self.inputs))
 
 
 def _initialised(

@@ -42,7 +42,7 @@ class Normalisation(Op):
 
     def forward(self, inputs: Tensor) -> Tensor:
         W, b = self.params["W"], self.params["b"]
-        check_inputs(f"{self}", inputs, W, columns=self.features)
+        check_inputs(self, inputs, W, columns=self.features)
         self.mean, variance, self.axes = self.statistics(inputs)  # may refuse: nothing is kept yet
         self.inputs = inputs
         self.r = (variance + self.eps).rsqrt()

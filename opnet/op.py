@@ -6,7 +6,8 @@ a model any with `layers`.
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Self
 
 import torch
@@ -25,6 +26,7 @@ from .walk import (
 )
 
 _HALVES = ("backward_params", "backward_inputs")
+_Memory = dict[tuple[str, torch.Size], Tensor]
 _REMEMBERED = ("inputs", "outputs", "labels")
 
 
@@ -57,7 +59,9 @@ def _door(rule: Callable[..., Any]) -> Callable[..., Any]:
     return door
 
 
-def _misses_forward(op: "Op", error: AttributeError | TypeError) -> bool:
+def _misses_forward(op: "Op", error: Exception) -> bool:
+    if isinstance(error, NotImplementedError):
+        return False
     if isinstance(error, AttributeError) and error.obj is op:
         return error.name in _REMEMBERED
     remembered = [vars(op)[key] for key in _REMEMBERED if key in vars(op)]
@@ -68,11 +72,13 @@ def _misses_forward(op: "Op", error: AttributeError | TypeError) -> bool:
 
 def _half(rule: Callable[..., Any]) -> Callable[..., Any]:
     """A door that also refuses an upstream gradient that would broadcast."""
-    rule = _door(rule)
 
     @functools.wraps(rule)
     def half(self: "Op", *grads: Tensor) -> Any:
-        wanted = vars(self).get("outputs")
+        if torch.is_grad_enabled():
+            with torch.no_grad():
+                return half(self, *grads)
+        wanted = self.__dict__.get("outputs")
         try:
             if grads and isinstance(wanted, Tensor):
                 came = grads[0]
@@ -83,6 +89,8 @@ def _half(rule: Callable[..., Any]) -> Callable[..., Any]:
                     )
             return rule(self, *grads)
         except (AttributeError, TypeError, NotImplementedError) as error:
+            if _misses_forward(self, error):
+                raise RuntimeError(f"{self}: backward before forward") from error
             if grads:
                 _refuse_unreal(f"{self}: upstream gradient", grads[0], error)
             raise
@@ -108,12 +116,16 @@ class Op:
     `backward_params` and `backward_inputs` can be called apart, in any order, more than once. A
     subclass writes `forward` and the halves (or one whole `backward`) as plain formulas: no graph
     is ever built in them, and an upstream gradient of another shape or dtype is a ValueError before
-    they run. `buffers` holds what a checkpoint keeps and no optimizer walks.
+    they run. `buffers` holds what a checkpoint keeps and no optimizer walks. An op is `rowwise` when
+    each row of its outputs depends on the same row of its inputs only: then training may walk
+    through the rows block by block. A subclass with a rule of its own has to say so itself.
     Source: NNDL 4.2, the operators of the practice.
     """
 
     name: str | None = None
     training = True
+    rowwise = False
+    _memory: _Memory | None = None
     params: dict[str, Tensor]
     grads: dict[str, Tensor]
     buffers: dict[str, Tensor]
@@ -178,6 +190,18 @@ class Op:
         ):
             grad = self.grads[key] = torch.zeros_like(param)
         return grad
+
+    def scratch(self, key: str, like: Tensor, *shape: int) -> Tensor | None:
+        """An `out=` for a rule: None, so fresh memory, but inside `reusing` that of last time.
+
+        It is like the tensor `like`, of the given shape where there is one.
+        """
+        if self._memory is None:
+            return None
+        place = key, torch.Size(shape) if shape else like.shape
+        if (found := self._memory.get(place)) is None:
+            found = self._memory[place] = like.new_empty(place[1])
+        return found
 
     def train(self) -> Self:
         set_training(every_part(self), True)
@@ -253,6 +277,31 @@ class Sequential(Op):
         return grads
 
 
+@contextmanager
+def reusing(*roots: Any) -> Iterator[None]:
+    """Inside, the ops write into the same memory at each call: for walks through many blocks.
+
+    On the CPU alone: elsewhere torch keeps freed memory at hand itself.
+    """
+    ops = [part for part in every_part(*roots) if isinstance(part, Op)]
+    for op in ops:
+        op._memory = {}
+    try:
+        yield
+    finally:
+        for op in ops:
+            del op._memory
+
+
+def is_rowwise(op: Any) -> bool:
+    """Whether every row goes through `op` by itself: said by its own class, not by one above it."""
+    if hasattr(op, "layers"):
+        own = type(op).forward is Sequential.forward
+        return own and all(is_rowwise(layer) for layer in op.layers)
+    cls = type(op)
+    return op.rowwise if cls.__module__.startswith("opnet.") else vars(cls).get("rowwise", False)
+
+
 def _sent_back(layer: Any, grads: Tensor | None) -> Tensor:
     if grads is None:
         raise TypeError(f"{layer}: backward returned None, wanted dL/d inputs")
@@ -288,9 +337,12 @@ def forward_of(op: Any) -> Callable[..., Any]:
 
 def has_halves(op: Any) -> bool:
     """Whether the halves of `op` are its backward: not where a subclass wrote `backward` anew."""
-    if "backward" in getattr(op, "__dict__", {}):
-        return False
-    for cls in type(op).__mro__:
+    return "backward" not in getattr(op, "__dict__", {}) and _class_has_halves(type(op))
+
+
+@functools.cache
+def _class_has_halves(kind: type) -> bool:
+    for cls in kind.__mro__:
         if "backward" in vars(cls):
             return cls.__module__ == Op.__module__  # those of this file keep the two alike
         if any(half in vars(cls) for half in _HALVES):

@@ -89,7 +89,7 @@ def as_matrix(x: Tensor) -> Tensor:
     return x if x.ndim == 2 else x.reshape(-1, x.shape[-1])
 
 
-def check_inputs(who: str, inputs: Any, W: Tensor, columns: int) -> None:
+def check_inputs(who: object, inputs: Any, W: Tensor, columns: int) -> None:
     """TypeError or ValueError unless `inputs` are [..., N, columns] and like W otherwise."""
     if not isinstance(inputs, Tensor):
         raise TypeError(f"{who}: inputs are a {type(inputs).__name__}, wanted a Tensor")

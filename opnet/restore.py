@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import torch
 
 from . import checkpoint
+from .allowance import Allowance
 from .checkpoint import Found
 from .describe import OWN, Description, description
 from .errors import CheckpointError, check_path
@@ -17,6 +18,7 @@ from .paddle import paddle_bytes
 
 DTYPES = ("float16", "bfloat16", "float32", "float64")
 MOST_LAYERS_DEEP = 20
+MAKE_IT = "make it and use load_model of a runner"
 TWO_LAYERS = ("fc1.pdparams", "fc2.pdparams")  # what is looked for where no manifest says
 
 _registered: dict[str, type] = {}
@@ -43,7 +45,9 @@ def load(path: str | Path, *, transpose: bool | None = None, verify: bool = True
     Paddle's layers too; a `path` that is a file is the state dict of such a net. torch's weights
     are [out, in]: they are transposed, and where a square matrix hides which way round it is,
     `transpose` must say. `verify=False` reads the files as they are, whatever the manifest says.
-    CheckpointError, one line, when a file is missing, damaged, or does not fit.
+    A model's tensors may take 16 times as much memory as those of the files, and 16 MiB: of one
+    that needs more, make it yourself and use load_model of a runner. CheckpointError, one line,
+    when a file is missing, damaged, or does not fit.
     """
     path = check_path("load: path", path)
     found = checkpoint.read(path, TWO_LAYERS, verify=verify)
@@ -51,11 +55,7 @@ def load(path: str | Path, *, transpose: bool | None = None, verify: bool = True
     with _blamed(found.path):
         if told is None:
             told, transpose = _two_layers(found, transpose)
-        with torch.device("meta"):  # takes no memory: the sizes in a file may be made up
-            faults = checkpoint.faults_of(found, checkpoint.layers_of(_made(told)), transpose)
-        if faults:
-            raise CheckpointError(faults)
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), Allowance(_allowed(found), MAKE_IT):
             model = _made(told)
     checkpoint.assign(found, model, transpose=transpose)
     return model
@@ -73,6 +73,12 @@ def save_paddle(model: Any, directory: str | Path) -> list[Path]:
     return checkpoint.save(directory, layers, about=about, pack=paddle_bytes)
 
 
+def _allowed(found: Found) -> int:
+    """The bytes that its model may take: the sizes in a manifest may be made up."""
+    tensors = (tensor for part in found.layers.values() for tensor in part.tensors.values())
+    return 2**24 + 16 * sum(tensor.nbytes for tensor in tensors)
+
+
 def _made(told: Any, depth: int = 0) -> Any:
     """An object of the class and with the arguments that a description tells."""
     if not isinstance(told, dict) or depth > MOST_LAYERS_DEEP:
@@ -80,7 +86,7 @@ def _made(told: Any, depth: int = 0) -> Any:
     cls, arguments = _class_of(told.get("class")), told.get("arguments")
     if not isinstance(arguments, dict):
         why = f"cannot be made again: {told.get('why', 'no arguments')}"
-        raise CheckpointError(f"{told['class']} {why}; make it and use load_model of a runner")
+        raise CheckpointError(f"{told['class']} {why}; {MAKE_IT}")
     if (dtype := arguments.get("dtype")) is not None:
         if dtype not in DTYPES:
             raise CheckpointError(f"dtype is {dtype!r:.40}, wanted one of {', '.join(DTYPES)}")

@@ -65,8 +65,13 @@ def save_paddle(model: Any, directory: str | Path) -> list[Path]:
     """Write <layer>.pdparams of each layer with weights so that paddle.load reads them.
 
     They are pickles of NumPy arrays under opnet's names, W [I, O] and b [1, O]; bfloat16 goes by
-    its bits. The directory is one that `load` reads too. CheckpointError, NonFiniteError as a save.
+    its bits. The directory is one that `load` reads too. TypeError for no model, else
+    CheckpointError and NonFiniteError as a save.
     """
+    if not (hasattr(model, "forward") and hasattr(model, "backward")):
+        raise TypeError(
+            f"save_paddle: model is {model!r:.80}, wanted one with forward and backward"
+        )
     directory = checkpoint.prepare(check_path("save_paddle: directory", directory), model)
     about = {"model": description(model)}
     layers = checkpoint.layers_of(model)
@@ -85,7 +90,7 @@ def _made(told: Any, depth: int = 0) -> Any:
         raise CheckpointError(f"describes a layer as {str(told)[:80]!r}, wanted a class")
     cls, arguments = _class_of(told.get("class")), told.get("arguments")
     if not isinstance(arguments, dict):
-        why = f"cannot be made again: {told.get('why', 'no arguments')}"
+        why = f"cannot be made again: {told.get('why', 'no arguments')!s:.100}"
         raise CheckpointError(f"{told['class']} {why}; {MAKE_IT}")
     if (dtype := arguments.get("dtype")) is not None:
         if dtype not in DTYPES:
@@ -139,4 +144,4 @@ def _blamed(path: Path) -> Iterator[None]:
         raise CheckpointError(f"{path}: its model is too deep") from None
     except Exception as error:  # a constructor may raise what it likes
         said = " ".join(str(error).split())
-        raise CheckpointError(f"{path}: {said.removeprefix(f'{path}: ')}") from error
+        raise CheckpointError(f"{path}: {said.removeprefix(f'{path}: '):.400}") from error

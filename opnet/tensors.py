@@ -79,10 +79,12 @@ def misfits(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], who: str)
 
 def kinds_of(tensors: Mapping[str, object]) -> dict[str, str]:
     """{key: "float32 [2, 5]"}."""
-    return {
-        key: described(value) if isinstance(value, Tensor) else f"a {type(value).__name__}"
-        for key, value in tensors.items()
-    }
+    return {key: kind_of(value) for key, value in tensors.items()}
+
+
+def kind_of(value: object) -> str:
+    """`float32 [2, 5]`, or `a list` of what is no tensor."""
+    return described(value) if isinstance(value, Tensor) else f"a {type(value).__name__}"
 
 
 def unlike(came: Mapping[str, str], wanted: Mapping[str, str], who: str) -> list[str]:

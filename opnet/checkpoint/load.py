@@ -1,11 +1,13 @@
 """Reading layers and putting them into a model: all of it, or nothing when one thing is unfit."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor
 
 from .. import foreign
 from ..errors import CheckpointError, check_flag
@@ -106,12 +108,26 @@ def assign(
         raise CheckpointError(f"{found.path}: {bad}")
     if not found.verified:
         _say_unverified(found)
-    with torch.no_grad():
-        for name, tensors in wanted.items():
-            for key, tensor in tensors.items():
-                tensor.copy_(layers[name][key])
-    if memory:
-        optimizer.load_state(kept)
+    pairs = [(own[key], layers[name][key]) for name, own in wanted.items() for key in own]
+    with torch.no_grad(), _all_or_none([own for own, _ in pairs], found.path):
+        for own, value in pairs:
+            own.copy_(value)
+        if memory:
+            optimizer.load_state(kept)
+
+
+@contextmanager
+def _all_or_none(tensors: list[Tensor], path: Path) -> Iterator[None]:
+    """What fails inside, as on a tensor that cannot be written to, leaves all as they were."""
+    before = [tensor.clone() for tensor in tensors]
+    try:
+        yield
+    except Exception as error:
+        for tensor, values in zip(tensors, before, strict=True):
+            if not tensor.equal(values):
+                tensor.copy_(values)
+        why = " ".join(str(error).split())
+        raise CheckpointError(f"{path}: cannot be put into place: {why:.200}") from error
 
 
 def faults_of(found: Found, wanted: Layers, transpose: bool | None = None) -> str:

@@ -4,19 +4,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
 from .. import foreign
 from ..archive import unpacked
-from ..arrays import STORAGES
 from ..errors import CheckpointError
 from ..files import MANIFEST
 from ..paddle import plain
 from ..tensors import described, kinds_of, unlike
+from .contents import PLAIN, is_plain
 from .manifest import Manifest
-
-DTYPES = set(STORAGES.values())
 
 
 class Part(NamedTuple):
@@ -55,6 +52,6 @@ def part_of(path: Path, data: bytes) -> Part:
     for key, tensor in tensors.items():
         if not (isinstance(key, str) and isinstance(tensor, Tensor)):
             raise CheckpointError(f"{path}: {key!r} is a {type(tensor).__name__}, wanted a Tensor")
-        if tensor.layout != torch.strided or tensor.is_meta or tensor.dtype not in DTYPES:
-            raise CheckpointError(f"{path}: {key} is {described(tensor)}, wanted plain numbers")
+        if not is_plain(tensor):
+            raise CheckpointError(f"{path}: {key} is {described(tensor)}, wanted {PLAIN}")
     return Part(tensors, by)

@@ -32,7 +32,11 @@ def prepare(directory: str | Path, model: Any) -> Path:
 
 
 def _found(directory: Path, known: Layers) -> Found:
-    return read(directory, [f"{name}{SUFFIX}" for name in known], way_out=ELSEWHERE)
+    try:
+        return read(directory, [f"{name}{SUFFIX}" for name in known], way_out=ELSEWHERE)
+    except CheckpointError as error:
+        said = str(error).removesuffix(f"; {ELSEWHERE}")
+        raise CheckpointError(f"{said}; {ELSEWHERE}") from error
 
 
 def made(directory: Path) -> Path:

@@ -31,7 +31,7 @@ def register(cls: Class) -> Class:
     Each argument of its constructor is to be kept as the attribute of the same name, a plain value.
     TypeError for what is no class with forward and backward. One of the same name is replaced.
     """
-    if not (isinstance(cls, type) and hasattr(cls, "forward") and hasattr(cls, "backward")):
+    if not (isinstance(cls, type) and _is_op(cls)):
         raise TypeError(f"register: {cls!r} is no class with forward and backward")
     _registered[cls.__name__] = cls
     return cls
@@ -57,6 +57,7 @@ def load(path: str | Path, *, transpose: bool | None = None, verify: bool = True
             told, transpose = _two_layers(found, transpose)
         with torch.random.fork_rng(devices=[]), Allowance(_allowed(found), MAKE_IT):
             model = _made(told)
+        checkpoint.layers_of(model)  # that they can be filled
     checkpoint.assign(found, model, transpose=transpose)
     return model
 
@@ -68,7 +69,7 @@ def save_paddle(model: Any, directory: str | Path) -> list[Path]:
     its bits. The directory is one that `load` reads too. TypeError for no model, else
     CheckpointError and NonFiniteError as a save.
     """
-    if not (hasattr(model, "forward") and hasattr(model, "backward")):
+    if isinstance(model, type) or not _is_op(model):
         raise TypeError(
             f"save_paddle: model is {model!r:.80}, wanted one with forward and backward"
         )
@@ -76,6 +77,10 @@ def save_paddle(model: Any, directory: str | Path) -> list[Path]:
     about = {"model": description(model)}
     layers = checkpoint.layers_of(model)
     return checkpoint.save(directory, layers, about=about, pack=paddle_bytes)
+
+
+def _is_op(thing: Any) -> bool:
+    return hasattr(thing, "forward") and hasattr(thing, "backward")
 
 
 def _allowed(found: Found) -> int:

@@ -12,7 +12,7 @@ from ..walk import dict_of, named_ops
 
 Layers = dict[str, dict[str, Tensor]]
 DTYPES = set(STORAGES.values())
-PLAIN = "a dense tensor of real numbers of a common dtype"
+PLAIN = "a dense tensor that holds real numbers of a common dtype"
 Memory = dict[str, Tensor]  # what an optimizer keeps: {"<layer>.<key>.<name>": tensor}
 
 

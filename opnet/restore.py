@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import torch
 
 from . import checkpoint
+from .allowance import Allowance
 from .checkpoint import Found
 from .describe import OWN, Description, description
 from .errors import CheckpointError, check_path
@@ -17,6 +18,7 @@ from .paddle import paddle_bytes
 
 DTYPES = ("float16", "bfloat16", "float32", "float64")
 MOST_LAYERS_DEEP = 20
+MAKE_IT = "make it and use load_model of a runner"
 TWO_LAYERS = ("fc1.pdparams", "fc2.pdparams")  # what is looked for where no manifest says
 
 _registered: dict[str, type] = {}
@@ -29,7 +31,7 @@ def register(cls: Class) -> Class:
     Each argument of its constructor is to be kept as the attribute of the same name, a plain value.
     TypeError for what is no class with forward and backward. One of the same name is replaced.
     """
-    if not (isinstance(cls, type) and hasattr(cls, "forward") and hasattr(cls, "backward")):
+    if not (isinstance(cls, type) and _is_op(cls)):
         raise TypeError(f"register: {cls!r} is no class with forward and backward")
     _registered[cls.__name__] = cls
     return cls
@@ -43,7 +45,9 @@ def load(path: str | Path, *, transpose: bool | None = None, verify: bool = True
     Paddle's layers too; a `path` that is a file is the state dict of such a net. torch's weights
     are [out, in]: they are transposed, and where a square matrix hides which way round it is,
     `transpose` must say. `verify=False` reads the files as they are, whatever the manifest says.
-    CheckpointError, one line, when a file is missing, damaged, or does not fit.
+    A model's tensors may take 16 times as much memory as those of the files, and 16 MiB: of one
+    that needs more, make it yourself and use load_model of a runner. CheckpointError, one line,
+    when a file is missing, damaged, or does not fit.
     """
     path = check_path("load: path", path)
     found = checkpoint.read(path, TWO_LAYERS, verify=verify)
@@ -51,12 +55,9 @@ def load(path: str | Path, *, transpose: bool | None = None, verify: bool = True
     with _blamed(found.path):
         if told is None:
             told, transpose = _two_layers(found, transpose)
-        with torch.device("meta"):  # takes no memory: the sizes in a file may be made up
-            faults = checkpoint.faults_of(found, checkpoint.layers_of(_made(told)), transpose)
-        if faults:
-            raise CheckpointError(faults)
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), Allowance(_allowed(found), MAKE_IT):
             model = _made(told)
+        checkpoint.layers_of(model)  # that they can be filled
     checkpoint.assign(found, model, transpose=transpose)
     return model
 
@@ -65,12 +66,27 @@ def save_paddle(model: Any, directory: str | Path) -> list[Path]:
     """Write <layer>.pdparams of each layer with weights so that paddle.load reads them.
 
     They are pickles of NumPy arrays under opnet's names, W [I, O] and b [1, O]; bfloat16 goes by
-    its bits. The directory is one that `load` reads too. CheckpointError, NonFiniteError as a save.
+    its bits. The directory is one that `load` reads too. TypeError for no model, else
+    CheckpointError and NonFiniteError as a save.
     """
+    if isinstance(model, type) or not _is_op(model):
+        raise TypeError(
+            f"save_paddle: model is {model!r:.80}, wanted one with forward and backward"
+        )
     directory = checkpoint.prepare(check_path("save_paddle: directory", directory), model)
     about = {"model": description(model)}
     layers = checkpoint.layers_of(model)
     return checkpoint.save(directory, layers, about=about, pack=paddle_bytes)
+
+
+def _is_op(thing: Any) -> bool:
+    return hasattr(thing, "forward") and hasattr(thing, "backward")
+
+
+def _allowed(found: Found) -> int:
+    """The bytes that its model may take: the sizes in a manifest may be made up."""
+    tensors = (tensor for part in found.layers.values() for tensor in part.tensors.values())
+    return 2**24 + 16 * sum(tensor.nbytes for tensor in tensors)
 
 
 def _made(told: Any, depth: int = 0) -> Any:
@@ -79,8 +95,8 @@ def _made(told: Any, depth: int = 0) -> Any:
         raise CheckpointError(f"describes a layer as {str(told)[:80]!r}, wanted a class")
     cls, arguments = _class_of(told.get("class")), told.get("arguments")
     if not isinstance(arguments, dict):
-        why = f"cannot be made again: {told.get('why', 'no arguments')}"
-        raise CheckpointError(f"{told['class']} {why}; make it and use load_model of a runner")
+        why = f"cannot be made again: {told.get('why', 'no arguments')!s:.100}"
+        raise CheckpointError(f"{told['class']} {why}; {MAKE_IT}")
     if (dtype := arguments.get("dtype")) is not None:
         if dtype not in DTYPES:
             raise CheckpointError(f"dtype is {dtype!r:.40}, wanted one of {', '.join(DTYPES)}")
@@ -133,4 +149,4 @@ def _blamed(path: Path) -> Iterator[None]:
         raise CheckpointError(f"{path}: its model is too deep") from None
     except Exception as error:  # a constructor may raise what it likes
         said = " ".join(str(error).split())
-        raise CheckpointError(f"{path}: {said.removeprefix(f'{path}: ')}") from error
+        raise CheckpointError(f"{path}: {said.removeprefix(f'{path}: '):.400}") from error

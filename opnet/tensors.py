@@ -1,7 +1,7 @@
 """What users have, as tensors: on which device, from which type, and how an error names one."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -74,14 +74,31 @@ def described(tensor: Tensor) -> str:
 
 def misfits(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], who: str) -> list[str]:
     """All that keeps `found` from being copied into what `who` wanted: names, dtypes, shapes."""
-    if found.keys() != wanted.keys():
-        return [f"holds {sorted(found)}, {who} wants {sorted(wanted)}"]
-    kinds = ((key, _kind(found[key]), _kind(wanted[key])) for key in wanted)
-    return [f"{key} is {came}, {who} wants {want}" for key, came, want in kinds if came != want]
+    return unlike(kinds_of(found), kinds_of(wanted), who)
 
 
-def _kind(value: object) -> str:
+def kinds_of(tensors: Mapping[str, object]) -> dict[str, str]:
+    """{key: "float32 [2, 5]"}."""
+    return {key: kind_of(value) for key, value in tensors.items()}
+
+
+def kind_of(value: object) -> str:
+    """`float32 [2, 5]`, or `a list` of what is no tensor."""
     return described(value) if isinstance(value, Tensor) else f"a {type(value).__name__}"
+
+
+def unlike(came: Mapping[str, str], wanted: Mapping[str, str], who: str) -> list[str]:
+    """Where the kinds that came are not those that `who` wants: in names, dtypes, shapes."""
+    if came.keys() != wanted.keys():
+        return [f"holds {_row(came)}, {who} wants {_row(wanted)}"]
+    pairs = ((key, came[key], wanted[key]) for key in wanted)
+    return [f"{key} is {has}, {who} wants {want:.80}" for key, has, want in pairs if has != want]
+
+
+def _row(keys: Iterable[str]) -> str:
+    """The keys in order, of many only the first."""
+    row = str(sorted(keys))
+    return row if len(row) <= 1000 else f"{row[:1000]}..."
 
 
 def as_matrix(x: Tensor) -> Tensor:

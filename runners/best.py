@@ -101,7 +101,7 @@ class Best:
             self._manifest = self._manifest_there()
 
     def _manifest_there(self) -> Any:
-        return checkpoint.read_manifest(self.directory) if self.directory else None
+        return self.directory and checkpoint.read_manifest(self.directory, checkpoint.ELSEWHERE)
 
 
 def alone(directory: Path | None) -> AbstractContextManager[None]:

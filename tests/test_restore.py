@@ -29,6 +29,7 @@ from opnet import (
     register,
     save_paddle,
 )
+from opnet.allowance import Allowance
 from opnet.checkpoint import lock, manifest
 from opnet.describe import description
 from opnet.walk import state
@@ -110,6 +111,70 @@ def test_a_learners_class_comes_back_when_it_is_registered(tmp_path, monkeypatch
             register(unfit)
 
 
+class Wide(Op):
+    """y = x + m,  dy/dx = 1; m is the mean of n numbers that the constructor draws and reads."""
+
+    def __init__(self, n, name=None):
+        super().__init__(name)
+        self.n = n
+        self.m = float(torch.randn(n).mean()) + torch.linspace(0, 1, 5)[2].item()
+
+    def forward(self, inputs):
+        return inputs + self.m
+
+    def backward_inputs(self, grads):
+        return grads
+
+
+def test_a_learners_constructor_may_read_numbers_and_not_take_all_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr("opnet.restore._registered", {})
+    register(Wide)
+    saved(Sequential(Linear(2, 3, "fc1"), Wide(4)), tmp_path)
+    assert load(tmp_path).layers[1].n == 4
+    rewritten(tmp_path, lambda c: c["about"]["model"]["layers"][1]["arguments"].update(n=10**11))
+    with pytest.raises(CheckpointError, match=r"model take more than \d+ bytes; make it and use"):
+        load(tmp_path)
+
+
+# what makes n numbers, each in its own way
+MADE = {
+    "empty": torch.empty,
+    "randn": torch.randn,
+    "full": lambda n: torch.full((n,), 1.0),
+    "arange": torch.arange,
+    "eye": lambda n: torch.eye(n, 1),
+    "repeat": lambda n: torch.ones(1).repeat(n),
+    "clone": lambda n: torch.ones(1).expand(n).clone(),
+    "sum": lambda n: torch.ones(1).expand(n) + 1,
+    "cat": lambda n: torch.cat([torch.ones(1).expand(n // 2)] * 2),
+    "outer": lambda n: torch.ones(n // 100, 1) * torch.ones(100),
+    "sort": lambda n: torch.ones(1).expand(n).sort(),
+    "a generator's": lambda n: torch.randn(n, generator=seeded()),
+}
+
+
+@pytest.mark.parametrize("make", MADE.values(), ids=MADE)
+def test_an_allowance_is_for_every_way_to_make_a_tensor(make):
+    with Allowance(2**20, ""):
+        make(2**14)
+    with Allowance(2**20, ""), pytest.raises(CheckpointError, match="more than 1048576 bytes"):
+        make(2**40)
+
+
+def test_an_allowance_is_for_all_tensors_together():
+    with Allowance(2**20, ""):
+        torch.ones(2**16)
+        with pytest.raises(CheckpointError, match="more than 1048576 bytes"):
+            [torch.ones(2**16) for _ in range(4)]
+
+
+def test_a_load_does_not_import_the_compiler(tmp_path):
+    saved(Sequential(Linear(2, 3, "fc1"), opnet.BatchNorm(3, "norm"), Logistic()), tmp_path)
+    code = f"import sys, opnet; opnet.load({str(tmp_path)!r}); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"torch._dynamo", "sympy"} & {*done.stdout.split()}
+
+
 def test_what_a_constructor_does_not_keep_can_be_saved_and_not_made_again(tmp_path):
     register(Forgetful)
     model = Sequential(Linear(2, 3, "fc"), Forgetful(2.0))
@@ -151,7 +216,8 @@ def file_named(name):
 
 
 HARMFUL = {
-    "huge sizes": (lambda c: arguments(c).update(hidden_size=10**9), r"W is float32 \[2, 5\]"),
+    "huge sizes": (lambda c: arguments(c).update(hidden_size=10**9), r"take more than \d+ bytes"),
+    "other sizes": (lambda c: arguments(c).update(hidden_size=6), r"W is float32 \[2, 5\]"),
     "sizes of no use": (lambda c: arguments(c).update(hidden_size=-1), "input_size|output_size"),
     "another argument": (lambda c: arguments(c).update(evil=1), "unexpected keyword"),
     "a dtype": (lambda c: arguments(c).update(dtype="os"), "dtype is 'os', wanted one of"),

@@ -188,7 +188,7 @@ def test_an_error_at_the_end_is_a_note_to_the_interrupt(job, moons, tmp_path, mo
             callbacks=[FullDisk(), recorder],
         )
     (note,) = error.value.__notes__
-    assert note.endswith("fc1.pdparams.new: cannot be written: No space left on device")
+    assert note.endswith("manifest.json.new: cannot be written: No space left on device")
     assert recorder.calls[-1] == "end"
 
 

@@ -11,9 +11,10 @@ from .load import Found, assign, faults_of, load, read, translated
 from .lock import locked
 from .manifest import OPTIMIZER, SUFFIX
 from .run_state import RESUME, RunState, read_state, save_state
-from .save import prepare, save
+from .save import ELSEWHERE, prepare, save
 
 __all__ = [
+    "ELSEWHERE",
     "OPTIMIZER",
     "RESUME",
     "SUFFIX",

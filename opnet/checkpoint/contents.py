@@ -3,19 +3,40 @@
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 
+from ..arrays import STORAGES
+from ..tensors import kind_of
 from ..walk import dict_of, named_ops
 
 Layers = dict[str, dict[str, Tensor]]
+DTYPES = set(STORAGES.values())
+PLAIN = "a dense tensor that holds real numbers of a common dtype"
 Memory = dict[str, Tensor]  # what an optimizer keeps: {"<layer>.<key>.<name>": tensor}
 
 
 def layers_of(model: Any) -> Layers:
-    """{layer name: {key: tensor}} of params and buffers; the tensors are the model's own."""
+    """{layer name: {key: tensor}} of params and buffers; the tensors are the model's own.
+
+    TypeError for what no file of a layer could hold.
+    """
     ops = named_ops(model).items()
     layers = {name: dict_of(op, "params") | dict_of(op, "buffers") for name, op in ops}
+    for name, tensors in layers.items():
+        for key, tensor in tensors.items():
+            if not isinstance(key, str):
+                raise TypeError(f"{name}: a key of its tensors is {key!r:.80}, wanted a string")
+            if not is_plain(tensor):
+                raise TypeError(f"{name}: {key} is {kind_of(tensor)}, wanted {PLAIN}")
     return {name: tensors for name, tensors in layers.items() if tensors}
+
+
+def is_plain(value: object) -> bool:
+    """Whether it is a tensor that a file can hold and a load gives back."""
+    if not isinstance(value, Tensor) or value.is_meta:
+        return False
+    return value.layout == torch.strided and value.dtype in DTYPES
 
 
 def memory_of(optimizer: Any) -> Memory:

@@ -1,7 +1,8 @@
 """Reading layers and putting them into a model: all of it, or nothing when one thing is unfit."""
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,37 +10,30 @@ import torch
 from torch import Tensor
 
 from .. import foreign
-from ..archive import unpacked
 from ..errors import CheckpointError, check_flag
-from ..files import MANIFEST, is_there, listed, read_file, said
-from ..paddle import plain
-from ..tensors import described, misfits
-from .atomic import read_set
+from ..files import MANIFEST, listed, read_file, said
+from ..tensors import misfits
+from .atomic import AS_THEY_ARE, read_set, read_unverified
 from .contents import Layers, Memory, layers_of, memory_of, non_finite
 from .manifest import OPTIMIZER, SUFFIX
-
-FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-DTYPES = (*FLOATS, torch.int64, torch.uint8, torch.bool)
+from .parts import Part, part_of, parts_of
 
 ROOM = 2**20  # bytes of a file besides those of its tensors, and more
 
 _log = logging.getLogger(__name__)
 
 
-class Part(NamedTuple):
-    """The tensors of a layer as the file has them, and by whom: "torch" or "paddle"."""
-
-    tensors: dict[str, Tensor]
-    by: foreign.Program
-
-
 class Found(NamedTuple):
-    """What a checkpoint holds; `about` is what its manifest says, None where there is none."""
+    """What a checkpoint holds; `about` is what its manifest says, None where there is none.
+
+    `verified`: the files are as they were written, and of one save.
+    """
 
     path: Path
     layers: dict[str, Part]
     memory: Memory
     about: dict[str, Any] | None
+    verified: bool
 
 
 def load(
@@ -64,12 +58,18 @@ def load(
 
 
 def read(
-    path: str | Path, names: Iterable[str], *, verify: bool = True, at_most: int | None = None
+    path: str | Path,
+    names: Iterable[str],
+    *,
+    verify: bool = True,
+    at_most: int | None = None,
+    way_out: str = AS_THEY_ARE,
 ) -> Found:
     """The files that the manifest names, without one those of `names`; tensors are on the CPU.
 
     A `path` that is a file is the state dict of a whole net. Runs no code that a file may hold.
-    Files without a manifest may have `at_most` bytes each.
+    Files that are not verified may have `at_most` bytes each. `way_out` ends the error of a set
+    that is damaged.
     """
     check_flag("load: verify", verify)
     path = Path(path)
@@ -80,16 +80,17 @@ def read(
     if not (whole or holds):
         raise CheckpointError(f"{path}: neither a directory nor a regular file")
     if whole:
-        net = _part(path.name, read_file(path, at_most), path.parent)
+        net = part_of(path, read_file(path, at_most))
         flat = foreign.per_layer(net.tensors, str(path)).items()
-        return Found(path, {name: Part(tensors, net.by) for name, tensors in flat}, {}, None)
-    manifest, data = read_set(path) if verify else (None, {})
-    if manifest is None:
-        data = _unverified(path, names, at_most)
-    parts = _parts(path, data)
+        return Found(path, {name: Part(tensors, net.by) for name, tensors in flat}, {}, None, False)
+    manifest, data = read_set(path, way_out) if verify else (None, {})
+    verified = manifest is not None
+    if not verified:
+        manifest, data = read_unverified(path, list(names), at_most)
+    parts = parts_of(path, data, manifest if verified else None)
     memory = parts.pop(OPTIMIZER, Part({}, "torch")).tensors
     layers = {name.removesuffix(SUFFIX): part for name, part in parts.items()}
-    return Found(path, layers, memory, manifest.about if manifest else None)
+    return Found(path, layers, memory, manifest.about if manifest else None, verified)
 
 
 def assign(
@@ -105,14 +106,28 @@ def assign(
     layers = translated(found, wanted, transpose)
     if bad := non_finite(layers | {OPTIMIZER: kept}):
         raise CheckpointError(f"{found.path}: {bad}")
-    if found.about is None:
+    if not found.verified:
         _say_unverified(found)
-    with torch.no_grad():
-        for name, tensors in wanted.items():
-            for key, tensor in tensors.items():
-                tensor.copy_(layers[name][key])
-    if memory:
-        optimizer.load_state(kept)
+    pairs = [(own[key], layers[name][key]) for name, own in wanted.items() for key in own]
+    with torch.no_grad(), _all_or_none([own for own, _ in pairs], found.path):
+        for own, value in pairs:
+            own.copy_(value)
+        if memory:
+            optimizer.load_state(kept)
+
+
+@contextmanager
+def _all_or_none(tensors: list[Tensor], path: Path) -> Iterator[None]:
+    """What fails inside, as on a tensor that cannot be written to, leaves all as they were."""
+    before = [tensor.clone() for tensor in tensors]
+    try:
+        yield
+    except Exception as error:
+        for tensor, values in zip(tensors, before, strict=True):
+            if not tensor.equal(values):
+                tensor.copy_(values)
+        why = " ".join(str(error).split())
+        raise CheckpointError(f"{path}: cannot be put into place: {why:.200}") from error
 
 
 def faults_of(found: Found, wanted: Layers, transpose: bool | None = None) -> str:
@@ -139,57 +154,15 @@ def translated(found: Found, wanted: Layers | None, transpose: bool | None) -> L
     }
 
 
-def _unverified(directory: Path, names: Iterable[str], at_most: int | None) -> dict[str, bytes]:
-    """The files of a directory without a manifest, or in spite of one."""
-    data, faults = {}, []
-    for name in names:
-        if name == OPTIMIZER and not is_there(directory / name):
-            continue
-        try:
-            data[name] = read_file(directory / name, at_most)
-        except CheckpointError as error:
-            faults.append(str(error))
-    if faults:
-        raise CheckpointError("; ".join(faults))
-    return data
-
-
 def _say_unverified(found: Found) -> None:
     with said(found.path, "cannot be read"):
         files = [path.name for path in listed(found.path)] if found.path.is_dir() else []
     there = {name.removesuffix(SUFFIX) for name in files if name.endswith(SUFFIX)}
     others = ", ".join(sorted(there - found.layers.keys()))
     ignored = f"; {others}{SUFFIX} ignored" if others else ""
+    without = MANIFEST if found.about is None else f"the sums of {MANIFEST}"
     unknown = "whether its files belong together and are as they were written"
-    _log.warning("%s: read without %s: %s is not known%s", found.path, MANIFEST, unknown, ignored)
-
-
-def _parts(directory: Path, data: Mapping[str, bytes]) -> dict[str, Part]:
-    parts, faults = {}, []
-    for name, content in data.items():
-        try:
-            parts[name] = _part(name, content, directory)
-        except CheckpointError as error:
-            faults.append(str(error))
-    if faults:
-        raise CheckpointError("; ".join(faults))
-    return parts
-
-
-def _part(name: str, data: bytes, directory: Path) -> Part:
-    """The dict of plain tensors that the bytes hold. CheckpointError if they hold anything else."""
-    path = directory / name
-    tensors, by = unpacked(data, str(path))
-    if by == "paddle":
-        tensors = plain(tensors)
-    if not isinstance(tensors, dict):
-        raise CheckpointError(f"{path}: holds a {type(tensors).__name__}, wanted a dict of tensors")
-    for key, tensor in tensors.items():
-        if not (isinstance(key, str) and isinstance(tensor, Tensor)):
-            raise CheckpointError(f"{path}: {key!r} is a {type(tensor).__name__}, wanted a Tensor")
-        if tensor.layout != torch.strided or tensor.is_meta or tensor.dtype not in DTYPES:
-            raise CheckpointError(f"{path}: {key} is {described(tensor)}, wanted plain numbers")
-    return Part(tensors, by)
+    _log.warning("%s: read without %s: %s is not known%s", found.path, without, unknown, ignored)
 
 
 def _of_this_kind(found: Found, memory: Memory) -> Memory:

@@ -13,7 +13,7 @@ from ..tensors import described
 
 FORMAT, VERSION = "opnet checkpoint", 1
 MOST_BYTES = 2**24
-MOST_SAVES = 2**53
+MOST = 2**53  # saves, and bytes of a file
 SUFFIX, OPTIMIZER, STATE = ".pdparams", "optimizer.pdopt", "run.pdstate"
 _FILE = re.compile(rf"[A-Za-z0-9_-][A-Za-z0-9_.-]{{0,99}}\{SUFFIX}|{OPTIMIZER}|{STATE}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -83,13 +83,13 @@ def _parsed(data: bytes, who: str) -> Manifest:
 
 def _check(manifest: Manifest, who: str) -> None:
     """CheckpointError unless all has its type, and every file is one of this directory."""
-    count = type(manifest.generation) is int and 0 <= manifest.generation < MOST_SAVES
+    count = type(manifest.generation) is int and 0 <= manifest.generation < MOST
     if not count or not isinstance(manifest.about, dict):
         raise CheckpointError(f"{who}: generation is no count, or about is no dict")
     for name, entry in manifest.files.items():
         if not is_file_name(name):
             raise CheckpointError(f"{who}: names {name!r:.120}, wanted <layer>{SUFFIX}")
-        sizes = type(entry.size) is int and entry.size >= 0
+        sizes = type(entry.size) is int and 0 <= entry.size < MOST
         if not (sizes and isinstance(entry.sha256, str) and _SHA256.fullmatch(entry.sha256)):
             raise CheckpointError(f"{who}: {name} has no size or no sha256")
         kinds = entry.tensors.items() if isinstance(entry.tensors, dict) else [(0, 0)]

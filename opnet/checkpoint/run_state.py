@@ -8,8 +8,8 @@ from torch import Tensor
 from ..archive import packed
 from ..errors import CheckpointError
 from .atomic import Content, commit, read_set
-from .load import _part
 from .manifest import STATE
+from .parts import parts_of
 from .save import made
 
 RESUME = "resume"  # below that of the model: the two sets change at different times
@@ -36,9 +36,10 @@ def save_state(directory: Path, state: RunState) -> None:
 
 def read_state(directory: Path) -> RunState | None:
     """The last state that was saved; None where there is none. CheckpointError if damaged."""
-    manifest, data = read_set(directory / RESUME)
+    where = directory / RESUME
+    manifest, data = read_set(where, f"to begin anew, delete {where}")
     if manifest is None:
         return None
     if STATE not in data:
-        raise CheckpointError(f"{directory / RESUME}: holds no {STATE}")
-    return RunState(_part(STATE, data[STATE], directory / RESUME).tensors, manifest.about)
+        raise CheckpointError(f"{where}: holds no {STATE}")
+    return RunState(parts_of(where, data, manifest)[STATE].tensors, manifest.about)

@@ -10,31 +10,33 @@ from torch import Tensor
 from ..archive import packed
 from ..errors import CheckpointError, NonFiniteError
 from ..files import listed, said
-from .atomic import Content, commit, read_manifest
+from .atomic import ELSEWHERE, Content, commit, read_manifest
 from .contents import Layers, Memory, layers_of, non_finite
 from .load import Found, faults_of, read
 from .manifest import OPTIMIZER, SUFFIX
-
-WAY_OUT = "choose another directory or empty this one"
 
 
 def prepare(directory: str | Path, model: Any) -> Path:
     """Make `directory`, parents too; refuse it when it holds layers that are not this model's."""
     directory, layers = made(Path(directory)), layers_of(model)
-    manifest = read_manifest(directory)
+    manifest = read_manifest(directory, ELSEWHERE)
     files = manifest.files if manifest else [path.name for path in listed(directory)]
     there = {name.removesuffix(SUFFIX) for name in files if name.endswith(SUFFIX)}
     if strangers := sorted(there - layers.keys()):
         stranger = f"{strangers[0]}{SUFFIX}, which this model has not"
-        raise CheckpointError(f"{directory}: holds {stranger}; {WAY_OUT}")
+        raise CheckpointError(f"{directory}: holds {stranger}; {ELSEWHERE}")
     known = {name: layers[name] for name in layers if name in there}
     if known and (faults := faults_of(_found(directory, known), known)):
-        raise CheckpointError(f"{directory}: holds another model: {faults}; {WAY_OUT}")
+        raise CheckpointError(f"{directory}: holds another model: {faults}; {ELSEWHERE}")
     return directory
 
 
 def _found(directory: Path, known: Layers) -> Found:
-    return read(directory, [f"{name}{SUFFIX}" for name in known])
+    try:
+        return read(directory, [f"{name}{SUFFIX}" for name in known], way_out=ELSEWHERE)
+    except CheckpointError as error:
+        said = str(error).removesuffix(f"; {ELSEWHERE}")
+        raise CheckpointError(f"{said}; {ELSEWHERE}") from error
 
 
 def made(directory: Path) -> Path:

@@ -90,7 +90,11 @@ def test_a_process_that_dies_is_named_with_its_last_words():
 
 def result(seconds, loss=0.5, **more):
     return Result(
-        seconds, seconds, 20.0, {"train_loss": [1.0, loss], "train_score": [0, 1]}, **more
+        seconds,
+        [2 - s for s in seconds],
+        20.0,
+        {"train_loss": [1.0, loss], "train_score": [0, 1]},
+        **more,
     )
 
 
@@ -104,10 +108,12 @@ def test_the_table_of_results():
     }
     text = report.tables([(case, results)])
     *parts, remarks = text.split("\n\n")
-    ratios, whole, micros, peak, last = (part.splitlines()[1] for part in parts)
+    ratios, of_cpu, whole, micros, peak, last = (part.splitlines()[1] for part in parts)
     start = r"b  few rows +2-3-1 +"
     assert re.fullmatch(start + r"2\.00x +0\.50x +-", ratios)
+    assert re.fullmatch(start + r"1\.00x +1\.00x +-", of_cpu)
     assert re.fullmatch(start + r"10\.00x", whole)
+    assert re.fullmatch(start + r"1\.00x +1\.00x +-", of_cpu)
     assert re.fullmatch(start + r"100 +300 +50\.0 +-", micros)
     assert re.fullmatch(start + r"20 +20 +20 +-", peak)
     assert re.fullmatch(start + r"0\.50000 +0\.50000 +0\.60000 +-", last)

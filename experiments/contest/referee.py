@@ -47,9 +47,9 @@ class Result:
         kept = {key: values for key, values in self.histories.items() if "score" not in key}
         return [values[-1] for values in kept.values()]
 
-    def times(self, other: "Result") -> float:
+    def times(self, other: "Result", of: str = "seconds") -> float:
         """How many times as long as `other`: the median of the rounds after the first."""
-        rounds = zip(self.seconds[1:], other.seconds[1:], strict=True)
+        rounds = zip(getattr(self, of)[1:], getattr(other, of)[1:], strict=True)
         return median(mine / theirs for mine, theirs in rounds)
 
     def summary(self) -> dict[str, Any]:

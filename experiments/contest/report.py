@@ -17,6 +17,11 @@ def ratio(case: Case, result: Result, opnet: Result) -> str:
     return f"{result.times(opnet):.2f}x"
 
 
+def of_cpu(case: Case, result: Result, opnet: Result) -> str:
+    """Of the time on the CPU, which other people's load does not stretch."""
+    return f"{result.times(opnet, of='cpu_seconds'):.2f}x"
+
+
 def whole(case: Case, result: Result, opnet: Result) -> str:
     """With the time to compile, as one who runs it once has it."""
     return f"{result.seconds[0] / opnet.seconds[0]:.2f}x"
@@ -42,13 +47,14 @@ def tables(found: Measured) -> str:
     compile = [name for name in names if name in COMPILE]
     parts = [
         table("times as long as opnet, median of the rounds", found, others, ratio),
+        table("the same of CPU time", found, others, of_cpu),
         table("us an epoch, or a prediction", found, names, micros),
         table("MB at the peak, over imports and data", found, names, peak),
         table("last train loss, or mean prediction", found, names, last),
     ]
     if compile:
         head = "the first call, with the time to compile, as long as opnet's first"
-        parts.insert(1, table(head, found, compile, whole))
+        parts.insert(2, table(head, found, compile, whole))
     return "\n\n".join([*parts, "\n".join(remarks(found))]).rstrip()
 
 

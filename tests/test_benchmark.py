@@ -7,19 +7,21 @@ import os
 import re
 import subprocess
 import sys
+import time
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from experiments.__main__ import NEED_THE_MACHINE
-from experiments.contest import machine, report, scaling
+from experiments.contest import disk, machine, report, scaling
 from experiments.contest.cases import CASES, Case, cases
 from experiments.contest.problem import Unfit, problem_of
 from experiments.contest.process import COMPETITORS, OPNET
 from experiments.contest.referee import Result, ring
-from opnet.data import mini_batches
+from opnet import data
 
 SMALL = {
     "full batch": Case("a", "moons", 60, 20, (2, 5, 1), 5),
@@ -67,7 +69,7 @@ def test_the_order_of_rows_is_that_of_opnets_mini_batches():
     X, y = torch.from_numpy(problem.X), torch.from_numpy(problem.y)
     generator = torch.Generator().manual_seed(3)
     for order in problem.orders:
-        drawn = torch.cat([batch.rows for batch in mini_batches(X, y, 16, generator)])
+        drawn = torch.cat([batch.rows for batch in data.mini_batches(X, y, 16, generator)])
         assert drawn.tolist() == order.tolist()
 
 
@@ -165,6 +167,35 @@ def test_memory_is_looked_up_and_its_peak_forgotten():
     block = bytearray(100_000_000)
     assert 95 < machine.memory("VmHWM") - before < 120
     del block
+
+
+def test_rows_on_the_disk_are_trained_on_and_memory_is_watched(tmp_path, monkeypatch):
+    if not hasattr(data, "from_npy"):  # all of the file in memory: what the case is to find out
+        monkeypatch.setattr(data, "from_npy", np.load, raising=False)
+    monkeypatch.setattr(disk, "AT_ONCE", 7_000)
+    came = disk.trained(20_000, tmp_path)
+    X, y = (np.load(tmp_path / name) for name in ("X.npy", "y.npy"))
+    assert (X.shape, y.shape, X.dtype, y.dtype) == ((20_000, 20), (20_000, 1), "f4", "f4")
+    assert np.unique(X[:, 0]).size > 19_000
+    assert 0.3 < y.mean() < 0.7
+    assert came["train loss"][1] < came["train loss"][0]
+    assert came["seconds an epoch"] > 0
+
+
+def test_the_watch_keeps_the_most_memory():
+    if math.isnan(machine.memory("RssAnon")):
+        pytest.skip("no /proc/self/status")
+    watch = disk.Watch()
+    before = machine.memory("RssAnon")
+    watch.start()
+    block = bytearray(b"1" * 100_000_000)
+    deadline = time.monotonic() + 10
+    while watch.most - before < 90 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    del block
+    time.sleep(0.05)  # it looks again
+    watch.done.set()
+    assert watch.most - before > 90
 
 
 def script(*arguments, cwd):

@@ -84,10 +84,15 @@ def test_processes_take_turns_and_the_table_says_how_they_did():
     assert list(report.remarks([(case, results)])) == []
 
 
-def test_a_process_that_dies_is_named_with_its_last_words():
-    said = r"numpy: ended with 1: FileNotFoundError: .* 'nowhere'"
-    with ring(["numpy"], cores=1) as players, pytest.raises(RuntimeError, match=said):
-        players.started["numpy"].ask({"prepare": "nowhere"})
+def test_a_process_that_dies_leaves_the_others_their_results():
+    case = replace(SMALL["full batch"], repeats=1)
+    with ring([OPNET, "numpy"], cores=1) as players:
+        came = players.started["numpy"].ask({"prepare": "nowhere"})
+        assert re.fullmatch(r"ended with 1: FileNotFoundError: .* 'nowhere'", came["no"])
+        results = players.contest(case, seed=0)
+    assert results["numpy"] == Result(no=came["no"])
+    assert len(results[OPNET].seconds) == 2
+    assert list(report.remarks([(case, results)])) == [f"(a) numpy: {came['no']}"]
 
 
 def result(seconds, loss=0.5, **more):

@@ -33,7 +33,7 @@ class Process:
     """A competitor in a process of its own."""
 
     def __init__(self, name: str, cores: int, place: Path) -> None:
-        self.name, self.errors = name, place / f"{name}.log"
+        self.errors = place / f"{name}.log"
         caches = {"TORCHINDUCTOR_CACHE_DIR": str(place)}  # what another run compiled does not count
         with self.errors.open("w") as errors:
             self.process = subprocess.Popen(
@@ -46,7 +46,7 @@ class Process:
             )
 
     def ask(self, order: dict[str, Any]) -> dict[str, Any]:
-        """The answer to an order; a RuntimeError when the process has ended."""
+        """The answer to an order; how the process has ended, if it has, is a `no` from then on."""
         assert self.process.stdin
         assert self.process.stdout
         with contextlib.suppress(BrokenPipeError):
@@ -54,7 +54,7 @@ class Process:
         if line := self.process.stdout.readline():
             return dict(json.loads(line))
         last = (self.errors.read_text().splitlines() or ["nothing on stderr"])[-1]
-        raise RuntimeError(f"{self.name}: ended with {self.process.wait()}: {last}")
+        return {"no": f"ended with {self.process.wait()}: {last}"}
 
     def close(self) -> None:
         self.process.kill()

@@ -1,7 +1,7 @@
 """Lists the experiments; runs all of them; holds every number of the sources to account.
 
 `python -m experiments`          a line for each script
-`python -m experiments all`      runs them all, each into a directory of its own below --out
+`python -m experiments all`      runs all but the benchmark, each into its own directory in --out
 `python -m experiments ledger`   every number of the sources, obtained again; exits 1 if one fails
 """
 
@@ -19,7 +19,8 @@ from experiments.rows import Row, table
 
 RUNS = "cli.run(arguments(), main)\n"  # the last line of a script
 NEED_ARGUMENTS = ("boundary",)
-NO_SOURCES = ("durability", "gradient_check", "moons")
+NEED_THE_MACHINE = ("benchmark",)  # for minutes, and to themselves
+NO_SOURCES = ("benchmark", "durability", "gradient_check", "moons")
 
 
 def scripts() -> dict[str, Path]:
@@ -64,7 +65,7 @@ def run_all(chosen: argparse.Namespace) -> int:
     codes: list[int] = []
     rows: list[Row] = []
     for name, path in scripts().items():
-        if name in NEED_ARGUMENTS:
+        if name in (*NEED_ARGUMENTS, *NEED_THE_MACHINE):
             continue
         if not chosen.quiet:
             print(f"\n== {name}: {summary(path)}")

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from .errors import check_number, check_positive, check_rate
-from .numerics import FAR, gated
+from .numerics import FAR, gated, logistic_slope
 from .op import Op
 
 
@@ -100,29 +100,31 @@ class HardLogistic(Op):
         return self.outputs
 
     def backward_inputs(self, grads: Tensor) -> Tensor:
-        return _by_kernel(self, torch.ops.aten.hardtanh_backward, grads, self.outputs, 0, 1).mul_(self.slope)
+        return _by_kernel(self, torch.ops.aten.hardtanh_backward, grads, self.outputs, 0, 1).mul_(
+            self.slope
+        )
 
 
 class Logistic(Op):
     """p = 1 / (1 + exp(-z)),  dp/dz = p (1 - p).    z, p, g [..., N, O].
 
-    Where it feeds a cross-entropy, that loss divides by p (1 - p), held at a floor, and hands it on
-    as `slope`: dL/dz stays p - y where p has rounded to 0 or 1. Elsewhere torch's own kernel makes
-    the product in one pass.
+    Where it feeds a cross-entropy, that loss sets `floored`: both then hold p (1 - p) at one floor
+    (numerics.logistic_slope) and dL/dz stays p - y where p has rounded to 0 or 1. Elsewhere torch's
+    own kernel makes the product in one pass.
     Source: NNDL 4.1, the Logistic function.
     """
 
     rowwise = True
-    slope: Tensor | None = None
+    floored = False
 
     def forward(self, inputs: Tensor) -> Tensor:
-        self.inputs, self.slope = inputs, None
+        self.inputs, self.floored = inputs, False
         self.outputs = torch.sigmoid(inputs, out=self.scratch("outputs", inputs))
         return self.outputs
 
     def backward_inputs(self, grads: Tensor) -> Tensor:
-        if self.slope is not None:
-            return self.slope * grads
+        if self.floored:
+            return logistic_slope(self.outputs).mul_(grads)
         return _by_kernel(self, torch.ops.aten.sigmoid_backward, grads, self.outputs)
 
 
@@ -166,7 +168,9 @@ class ELU(Op):
         return self.outputs
 
     def backward_inputs(self, grads: Tensor) -> Tensor:
-        return _by_kernel(self, torch.ops.aten.elu_backward, grads, self.alpha, 1, 1, False, self.inputs)
+        return _by_kernel(
+            self, torch.ops.aten.elu_backward, grads, self.alpha, 1, 1, False, self.inputs
+        )
 
 
 class Softplus(Op):

@@ -36,6 +36,8 @@ class BinaryCrossEntropyLoss(Loss):
     Source: NNDL 4.2, binary cross-entropy; (p - y) / n behind a Logistic: Bishop 2006, eq. 4.91.
     """
 
+    rowwise = True
+
     def check(self, predicts: Tensor, labels: Any) -> Tensor:
         labels = super().check(predicts, labels)
         _refuse_outside(f"{self}: predictions", predicts, "end the model with a Logistic")
@@ -70,6 +72,8 @@ class CrossEntropyLoss(Loss):
     are not at hand, log p is held above -100.
     Source: NNDL 3.3; Bishop 2006, eq. 4.108 and 4.109.
     """
+
+    rowwise = True
 
     def check(self, predicts: Tensor, labels: Any) -> Tensor:
         if not predicts.ndim or predicts.shape[-1] < 2:

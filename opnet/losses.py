@@ -80,6 +80,7 @@ class MeanSquaredErrorLoss(Loss):
     Source: NNDL 2.2, the quadratic loss; Bishop 2006, eq. 1.2 for its sum.
     """
 
+    rowwise = True
     factor = 1.0
 
     def check(self, predicts: Tensor, labels: Any) -> Tensor:
@@ -116,6 +117,8 @@ class HingeLoss(Loss):
     is predicted from s = 0 on: `partial(accuracy, threshold=0)` scores it.
     Source: Bishop 2006, section 7.1; Cortes, Vapnik 1995.
     """
+
+    rowwise = True
 
     def check(self, predicts: Tensor, labels: Any) -> Tensor:
         labels = super().check(predicts, labels)

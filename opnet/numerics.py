@@ -33,11 +33,12 @@ def held_above_0(p: Tensor) -> Tensor:
 
 
 def cross_entropy_of_logits(z: Tensor, y: Tensor) -> Tensor:
-    """-y log p - (1 - y) log(1 - p) = z ([z > 0] - y) + log(1 + exp(-|z|)),  p = 1 / (1 + exp(-z)).
+    """-y log p - (1 - y) log(1 - p) = y log(1 + exp(-z)) + (1 - y) log(1 + exp(z)),  p = 1/(1 + exp(-z)).
 
-    No exponent is positive, so nothing overflows, and no two large numbers are subtracted.
+    Both logarithms are at least 0, so no two large numbers cancel, and neither overflows.
     """
-    return ((z > 0).to(z.dtype) - y).mul_(z).add_(z.abs().neg_().exp_().log1p_())
+    zero = z.new_zeros(())
+    return torch.lerp(torch.logaddexp(z, zero), torch.logaddexp(-z, zero), y)
 
 
 def softmax(z: Tensor) -> Tensor:

@@ -62,6 +62,8 @@ def first_of(found: Tensor, values: Tensor) -> tuple[str, str]:
 
 def same_tensor(a: object, b: object) -> bool:
     """Whether both are one tensor in memory: a detached one is, an equal copy is not."""
+    if a is b:
+        return isinstance(a, Tensor)
     if not (isinstance(a, Tensor) and isinstance(b, Tensor)):
         return False
     return (a.shape, a.stride(), a.data_ptr()) == (b.shape, b.stride(), b.data_ptr())

@@ -1,0 +1,1 @@
+"""How the benchmark measures: problems, a process for each competitor, turns, tables."""

@@ -16,6 +16,7 @@ class Dropout(Op):
     Source: Srivastava, Hinton, Krizhevsky, Sutskever, Salakhutdinov 2014, scaled in training.
     """
 
+    rowwise = True
     mask: Tensor
 
     def __init__(

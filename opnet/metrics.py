@@ -1,6 +1,7 @@
 """Scores: predictions and labels to one number."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -8,18 +9,27 @@ from torch import Tensor
 from .errors import check_number
 from .tensors import as_tensor, check_dense
 
+Metric = TypeVar("Metric", bound=Callable[..., Any])
 _WIDEST = torch.empty(0, dtype=torch.float64)
 
 
-def accuracy(predicts: Any, labels: Any, threshold: float = 0.5) -> Tensor:
-    """mean(class of predicts = class of labels), a 0-d float32 tensor on their device.
+def over_rows(of_rows: Callable[..., Tensor]) -> Callable[[Metric], Metric]:
+    """Mark a metric as the mean of `of_rows(predicts, labels)` [..., N] over the rows.
 
-    predicts [..., N, 1] are probabilities, or scores with a `threshold` of 0: class 1 from there
-    on. Labels have the same shape, class 1 from 0.5 on. With C > 1 columns the class is the largest
-    one's index; labels are then [..., N, C] or class indices [..., N]. nan where a prediction or a
-    label is nan. NumPy arrays and lists are taken too. ValueError for shapes that differ (never
-    broadcast to [N, N]), for no rows and for a threshold that is not finite; TypeError for what is
-    no number.
+    Then epochs are scored together, predictions [K, N, O] in one call, and blocks of rows apart.
+    """
+
+    def marked(metric: Metric) -> Metric:
+        vars(metric)["of_rows"] = of_rows
+        return metric
+
+    return marked
+
+
+def right_rows(predicts: Any, labels: Any, threshold: float = 0.5) -> Tensor:
+    """[class of predicts = class of labels] for every row, as `accuracy` takes them: 1, 0 or nan.
+
+    A float32 tensor [..., N] on the device of the predictions.
     """
     if threshold != 0.5:
         threshold = check_number("accuracy: threshold", threshold)
@@ -39,6 +49,20 @@ def accuracy(predicts: Any, labels: Any, threshold: float = 0.5) -> Tensor:
     if columns > 1:
         right = predicts.argmax(dim=-1) == (labels if indices else labels.argmax(dim=-1))
     else:
-        right = (predicts >= threshold) == (labels >= 0.5)
-    unknown = (predicts + (labels.unsqueeze(-1) if indices else labels)).isnan().any()
-    return right.mean(dtype=torch.float32).masked_fill_(unknown, torch.nan)
+        right = ((predicts >= threshold) == (labels >= 0.5)).squeeze(-1)
+    unknown = (predicts + (labels.unsqueeze(-1) if indices else labels)).isnan().any(dim=-1)
+    return right.float().masked_fill_(unknown, torch.nan)
+
+
+@over_rows(right_rows)
+def accuracy(predicts: Any, labels: Any, threshold: float = 0.5) -> Tensor:
+    """mean(class of predicts = class of labels), a 0-d float32 tensor on their device.
+
+    predicts [..., N, 1] are probabilities, or scores with a `threshold` of 0: class 1 from there
+    on. Labels have the same shape, class 1 from 0.5 on. With C > 1 columns the class is the largest
+    one's index; labels are then [..., N, C] or class indices [..., N]. nan where a prediction or a
+    label is nan. NumPy arrays and lists are taken too. ValueError for shapes that differ (never
+    broadcast to [N, N]), for no rows and for a threshold that is not finite; TypeError for what is
+    no number.
+    """
+    return right_rows(predicts, labels, threshold).mean()

@@ -74,6 +74,8 @@ class LayerNorm(Normalisation):
     Source: Ba, Kiros, Hinton 2016.
     """
 
+    rowwise = True
+
     def statistics(self, inputs: Tensor) -> tuple[Tensor, Tensor, tuple[int, ...]]:
         variance, mean = torch.var_mean(inputs, dim=-1, correction=0, keepdim=True)
         return mean, variance, (-1,)

@@ -33,7 +33,7 @@ def held_above_0(p: Tensor) -> Tensor:
 
 
 def cross_entropy_of_logits(z: Tensor, y: Tensor) -> Tensor:
-    """-y log p - (1 - y) log(1 - p) = y log(1 + exp(-z)) + (1 - y) log(1 + exp(z)),  p = 1/(1 + exp(-z)).
+    """-y log p - (1 - y) log(1 - p) = y log(1 + exp(-z)) + (1 - y) log(1 + exp(z)),  p = s(z).
 
     Both logarithms are at least 0, so no two large numbers cancel, and neither overflows.
     """

@@ -116,8 +116,8 @@ class Op:
     `backward_params` and `backward_inputs` can be called apart, in any order, more than once. A
     subclass writes `forward` and the halves (or one whole `backward`) as plain formulas: no graph
     is ever built in them, and an upstream gradient of another shape or dtype is a ValueError before
-    they run. `buffers` holds what a checkpoint keeps and no optimizer walks. An op is `rowwise` when
-    each row of its outputs depends on the same row of its inputs only: then training may walk
+    they run. `buffers` holds what a checkpoint keeps and no optimizer walks. An op is `rowwise`
+    when each row of its outputs depends on the same row of its inputs only: then training may walk
     through the rows block by block. A subclass with a rule of its own has to say so itself.
     Source: NNDL 4.2, the operators of the practice.
     """
@@ -337,11 +337,12 @@ def forward_of(op: Any) -> Callable[..., Any]:
 
 def has_halves(op: Any) -> bool:
     """Whether the halves of `op` are its backward: not where a subclass wrote `backward` anew."""
-    return "backward" not in getattr(op, "__dict__", {}) and _class_has_halves(type(op))
+    kind: Any = type(op)
+    return "backward" not in getattr(op, "__dict__", {}) and _class_has_halves(kind)
 
 
 @functools.cache
-def _class_has_halves(kind: type) -> bool:
+def _class_has_halves(kind: Any) -> bool:
     for cls in kind.__mro__:
         if "backward" in vars(cls):
             return cls.__module__ == Op.__module__  # those of this file keep the two alike

@@ -89,7 +89,7 @@ class Optimizer:
 
         The tensors are the optimizer's own, counters are copies.
         """
-        return {place: torch.as_tensor(memory[name]) for place, memory, name in self._kept()}
+        return {place: torch.as_tensor(memory[name]) for place, memory, name in self.kept()}
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         """Go on from what a `state_dict` held, copied in place; from {} start anew.
@@ -98,7 +98,7 @@ class Optimizer:
         """
         if state and (faults := misfits(state, self.state_dict(), "optimizer")):
             raise ValueError(f"{type(self).__name__}: state: {'; '.join(faults)}")
-        for place, memory, name in self._kept():
+        for place, memory, name in self.kept():
             came = state.get(place, torch.tensor(0))
             if isinstance(memory[name], Tensor):
                 memory[name].copy_(came)
@@ -135,7 +135,7 @@ class Optimizer:
             return grad
         return grad.add(param, alpha=self.weight_decay)
 
-    def _kept(self) -> Iterator[tuple[str, Memory, str]]:
+    def kept(self) -> Iterator[tuple[str, Memory, str]]:
         """Everything kept: "<layer>.<key>.<name>", and the memory where it stands under `name`."""
         for (layer, key), memory in self._remembered().items():
             for name in memory:

@@ -17,6 +17,7 @@ class Softmax(Op):
     Source: Bridle 1990; Bishop 2006, eq. 4.104 and 4.106; NNDL 3.3.
     """
 
+    rowwise = True
     floored = False
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -38,6 +39,8 @@ class LogSoftmax(Op):
     rounded to 0 or 1.
     Source: Bishop 2006, eq. 4.104; the gradient from 4.106.
     """
+
+    rowwise = True
 
     def forward(self, inputs: Tensor) -> Tensor:
         self.inputs = inputs

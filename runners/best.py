@@ -6,27 +6,16 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
-from torch import Tensor
-
 from opnet import checkpoint
 from opnet.describe import description
 from opnet.environment import environment
 from opnet.errors import NonFiniteError
 from opnet.walk import state
 
+from .snapshots import Camera, Snapshot, set_weights
+
 KEEP = ("best_score", "best_loss", "last")
 SECONDS_BETWEEN_WRITES = 1.0
-
-
-class Snapshot(NamedTuple):
-    """Copies of the weights, and of what the optimizer kept when they were these."""
-
-    weights: list[Tensor]
-    memory: checkpoint.Memory
-
-    def tensors(self) -> list[Tensor]:
-        return [*self.weights, *self.memory.values()]
 
 
 class Kept(NamedTuple):
@@ -47,7 +36,7 @@ class Best:
 
     def __init__(self, model: Any, optimizer: Any, keep: str, directory: Path | None) -> None:
         self.model, self.optimizer, self.keep = model, optimizer, keep
-        self.directory = directory
+        self.directory, self.camera = directory, Camera(model, optimizer)
         self.kept = self._finite = Kept(None, -math.inf, math.inf, self.snapshot())
         self._on_disk, self._written_at = self.kept, -math.inf
         self._manifest = self._manifest_there()
@@ -57,7 +46,7 @@ class Best:
         self.kept = self._finite = kept
 
     def snapshot(self) -> Snapshot:
-        return snapshot(self.model, self.optimizer)
+        return self.camera.take()
 
     def offer(self, epoch: int | None, score: float, loss: float, snapshot: Snapshot) -> None:
         if self._is_better(score, loss):
@@ -109,12 +98,6 @@ def alone(directory: Path | None) -> AbstractContextManager[None]:
     return checkpoint.locked(directory) if directory else nullcontext()
 
 
-def snapshot(model: Any, optimizer: Any) -> Snapshot:
-    memory = checkpoint.memory_of(optimizer).items()
-    weights = [tensor.detach().clone() for tensor in state(model)]
-    return Snapshot(weights, {name: tensor.clone() for name, tensor in memory})
-
-
 def about(model: Any, kept: Kept | None = None) -> dict[str, Any]:
     """What the manifest says of the weights: whose they are, and how good they were."""
     device = next((tensor.device for tensor in state(model)), None)
@@ -123,9 +106,3 @@ def about(model: Any, kept: Kept | None = None) -> dict[str, Any]:
         return told
     scores = {"dev_score": kept.score, "dev_loss": kept.loss}
     return told | {"epoch": kept.epoch, "scores": scores}
-
-
-def set_weights(model: Any, snapshot: Snapshot) -> None:
-    with torch.no_grad():
-        for tensor, kept in zip(state(model), snapshot.weights, strict=True):
-            tensor.copy_(kept)

@@ -20,7 +20,8 @@ from opnet.errors import CheckpointError
 from opnet.tensors import misfits
 from opnet.walk import attributes, named_ops, state
 
-from .best import Kept, Snapshot, set_weights, snapshot
+from .best import Kept
+from .snapshots import Snapshot, set_weights, snapshot
 from .told import differences, told
 
 ABOUT = {"epochs_done": int, "ended": bool, "epochs_before": int}
@@ -242,11 +243,10 @@ def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _snapshot(name: str, tensors: dict[str, Tensor]) -> Snapshot:
-    weights, memory = f"{name}.weight.", f"{name}.memory."
-    return Snapshot(
-        [tensor for key, tensor in tensors.items() if key.startswith(weights)],
-        {key.removeprefix(memory): t for key, t in tensors.items() if key.startswith(memory)},
-    )
+    weight, memory = f"{name}.weight.", f"{name}.memory."
+    weights = [tensor for key, tensor in tensors.items() if key.startswith(weight)]
+    kept = {key.removeprefix(memory): t for key, t in tensors.items() if key.startswith(memory)}
+    return Snapshot(lambda: (weights, kept))
 
 
 def _as_tensor(value: Any) -> Tensor:

@@ -14,19 +14,23 @@ from opnet.errors import NonFiniteError, check_rate
 from opnet.step import evaluation, first_non_finite, training_step
 from opnet.walk import every_part, set_training
 
-from .best import Best, Kept, Snapshot, set_weights
+from .best import Best, Kept
 from .interrupts import held_back
 from .log import SECONDS_BETWEEN_UPDATES, Log
 from .resume import Resumable
+from .snapshots import Snapshot, set_weights
 
 MOST_EPOCHS_UNREAD = 100
-MOST_WEIGHTS_UNREAD = 2**22  # elements in the snapshots of the epochs that have not been read yet
+MOST_UNREAD = 2**22  # elements, of weights and predictions, in the epochs not read back yet
 NUMBERS = ("train loss", "dev loss", "train score", "dev score")
 HOOKS = ("on_train_begin", "on_epoch_end", "on_train_end")
 
 
 class Epoch(NamedTuple):
-    """What an epoch leaves: the four NUMBERS, not read back, and a snapshot after its updates."""
+    """What an epoch leaves: the four NUMBERS, not read back, and a snapshot after its updates.
+
+    Instead of a score there may be the predictions that are still to be scored.
+    """
 
     train_loss: Any
     dev_loss: Any
@@ -54,10 +58,13 @@ class Run:
         schedule: Callable[[int], float] | None = None,
         batches: Callable[[], Iterator[Batch]] | None = None,
         resumable: Resumable | None = None,
+        block_size: int | None = None,
+        predicted: int = 0,
     ) -> None:
         self.runner, self.train_set, self.dev_set = runner, train_set, dev_set
         self.best, self.log, self.callbacks = best, log, callbacks
         self.schedule, self.batches, self.resumable = schedule, batches, resumable
+        self.block_size = block_size
         self.observe = getattr(schedule, "observe", None)  # how a schedule asks for the dev loss
         self.parts = every_part(runner.model)
         self.epochs_before = len(runner.train_loss)
@@ -65,9 +72,14 @@ class Run:
         self.epochs_read, self.read_at = 0, time.monotonic()
         self.last = best.kept.snapshot
         elements = sum(tensor.numel() for tensor in self.last.tensors())
+        self.of_rows = getattr(runner.metric, "of_rows", None)
+        many = predicted > MOST_UNREAD and (block_size or batches)
+        self.by_blocks = self.of_rows if many else None
+        if self.of_rows and not self.by_blocks:
+            elements += predicted
         watched = self.observe or any(hasattr(callback, "on_epoch_end") for callback in callbacks)
         limit = 1 if watched else min(log.log_epochs or MOST_EPOCHS_UNREAD, MOST_EPOCHS_UNREAD)
-        self.most_unread = max(1, min(limit, MOST_WEIGHTS_UNREAD // max(elements, 1)))
+        self.most_unread = max(1, min(limit, MOST_UNREAD // max(elements, 1)))
 
     def epochs(self) -> None:
         resumable = self.resumable
@@ -108,14 +120,14 @@ class Run:
 
     @torch.no_grad()
     def _epoch(self) -> Epoch:
-        runner, metric = self.runner, self.runner.metric
-        (_, y), (X_dev, y_dev) = self.train_set, self.dev_set
+        runner, (_, y), (X_dev, y_dev) = self.runner, self.train_set, self.dev_set
+        how = self.block_size, self.by_blocks
         set_training(self.parts, True)
         predicts, train_loss = self._steps()
-        train_score = metric(predicts, y)
+        train_score = self._score(predicts, y)
         set_training(self.parts, False)
-        predicts, dev_loss = evaluation(runner.model, runner.loss_fn, X_dev, y_dev)
-        dev_score = metric(predicts, y_dev)
+        predicts, dev_loss = evaluation(runner.model, runner.loss_fn, X_dev, y_dev, *how)
+        dev_score = self._score(predicts, y_dev)
         lr = getattr(runner.optimizer, "lr", getattr(runner.optimizer, "init_lr", None))
         return Epoch(train_loss, dev_loss, train_score, dev_score, lr, self.best.snapshot())
 
@@ -127,24 +139,43 @@ class Run:
         runner, (X, y) = self.runner, self.train_set
         step = partial(training_step, runner.model, runner.loss_fn, runner.optimizer)
         if self.batches is None:
-            return step(X, y)
+            return step(X, y, self.block_size, self.by_blocks)
         count, axis = X.shape[-2], X.ndim - 2
         predicts: Any = None
+        score: Any = 0.0
         loss: Any = 0.0
         for X_batch, y_batch, rows in self.batches():
-            outputs, batch_loss = step(X_batch, y_batch)
+            outputs, batch_loss = step(X_batch, y_batch, self.block_size)
+            loss = loss + batch_loss * (len(rows) / count)
+            if self.by_blocks:
+                score = score + self.by_blocks(outputs, y_batch).mean() * (len(rows) / count)
+                continue
             if predicts is None:
                 predicts = _of_as_many_rows(outputs, axis, count)
             predicts.index_copy_(axis, rows, outputs)
-            loss = loss + batch_loss * (len(rows) / count)
-        return predicts, loss
+        return score if self.by_blocks else predicts, loss
+
+    def _score(self, predicts: Any, labels: Tensor) -> Any:
+        """The score; what can be scored together with that of other epochs stays as it is."""
+        return predicts if self.of_rows else self.runner.metric(predicts, labels)
+
+    def _scores(self, waiting: tuple[Any, ...], labels: Tensor) -> list[float]:
+        """The scores of all epochs that wait, in one call where the metric can do that."""
+        if not self.of_rows or self.by_blocks:
+            return _read_back(waiting)
+        predicts = torch.stack(waiting)
+        labels = labels.expand(len(waiting), *labels.shape)
+        return self.of_rows(predicts, labels).flatten(1).mean(1).tolist()
 
     def read(self) -> None:
         """Read what waits into histories, best weights, log and files. NonFiniteError if bad."""
         waiting, self.read_at = list(self.unread), time.monotonic()
         if not waiting:
             return
-        columns = [_read_back(column) for column in list(zip(*waiting, strict=True))[:4]]
+        train_losses, dev_losses, *scored = list(zip(*waiting, strict=True))[:4]
+        columns = [_read_back(train_losses), _read_back(dev_losses)]
+        for outputs, (_, labels) in zip(scored, (self.train_set, self.dev_set), strict=True):
+            columns.append(self._scores(outputs, labels))
         for epoch, numbers in zip(waiting, zip(*columns, strict=True), strict=True):
             if not all(math.isfinite(number) for number in numbers):
                 self.unread.clear()

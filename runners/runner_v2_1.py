@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,13 +12,22 @@ from opnet import checkpoint
 from opnet.data import Batch, Rows, as_features, as_rows, fresh_generator, mini_batches
 from opnet.errors import check_count, check_flag, check_path
 from opnet.losses import Loss
-from opnet.step import predictions
+from opnet.step import block_rows, evaluation, predictions
 from opnet.walk import check_model, check_places, named_ops, state, untouched
 
 from .best import KEEP, Best, about, alone
 from .log import Log
 from .resume import Resumable
 from .run import Run, checked_callbacks, rate_of
+
+
+class Judged(NamedTuple):
+    """Score and loss of a model on rows, their labels as the loss takes them, predicted numbers."""
+
+    score: float
+    loss: float
+    labels: Tensor
+    predicted: int
 
 
 class RunnerV2_1:
@@ -64,6 +73,7 @@ class RunnerV2_1:
         generator: torch.Generator | None = None,
         save_every: int | None = None,
         resume: bool = False,
+        block_size: int | None = None,
     ) -> None:
         """Train for `num_epochs` from the weights in memory; put the kept ones there and on disk.
 
@@ -79,6 +89,8 @@ class RunnerV2_1:
         its end, and on Ctrl-C, which then waits for the end of the epoch. `resume=True` goes on
         from there: `num_epochs` is the total, and all ends as if the run had never stopped, to the
         last bit; other settings or data are a CheckpointError. Where nothing is, it starts anew.
+        On a CPU the rows of a step go through the model in blocks that fit its cache, or of
+        `block_size` rows: gradient, loss and score are those of all rows together, to rounding.
         `log_epochs=0` prints nothing. Before `on_train_begin`: ValueError or TypeError for
         arguments and data that do not fit, CheckpointError for a `save_dir` that cannot be used.
         Later ValueError or TypeError for a rate that is not finite or below 0, NonFiniteError when
@@ -95,10 +107,12 @@ class RunnerV2_1:
             raise TypeError(f"train: generator is {generator!r}, wanted a torch.Generator")
         if batch_size is not None:
             batch_size = check_count("train: batch_size", batch_size)
+        if block_size is not None:
+            block_size = check_count("train: block_size", block_size)
         directory = None if save_dir is None else check_path("train: save_dir", save_dir)
         save_every = _checked_saving(save_every, resume, directory)
-        train_rows = self._rehearsed("train_set", train_set)
-        dev_rows = self._rehearsed("dev_set", dev_set)
+        train_rows, predicted = self._rehearsed("train_set", train_set)
+        dev_rows, more_predicted = self._rehearsed("dev_set", dev_set)
         if num_epochs == 0 and not resume:
             return
         if directory is not None:
@@ -121,8 +135,9 @@ class RunnerV2_1:
             if self.train_loss:  # after a run the weights that it left are kept, where better
                 best.offer(None, *self._judge(*dev_rows)[:2], best.kept.snapshot)
             log, batches = Log(num_epochs, log_epochs), _batches(train_rows, batch_size, generator)
-            sets = train_rows, dev_rows
-            self._drive(Run(self, *sets, best, log, hooks, schedule, batches, resumable))
+            size = block_size or block_rows(self.model, train_rows[0], self.loss_fn)
+            how = resumable, size, predicted + more_predicted
+            self._drive(Run(self, train_rows, dev_rows, best, log, hooks, schedule, batches, *how))
 
     def _drive(self, run: Run) -> None:
         """All epochs; whatever ends them, the kept weights are put back and on disk."""
@@ -139,14 +154,14 @@ class RunnerV2_1:
 
     def evaluate(self, data_set: Any) -> tuple[float, float]:
         """(score, loss) on [X, y]; leaves no trace in model, loss, histories or random state."""
-        score, loss, _ = self._judge(*as_rows("evaluate: data_set", data_set, self._like()))
+        score, loss, *_ = self._judge(*as_rows("evaluate: data_set", data_set, self._like()))
         return score, loss
 
     def predict(self, X: Any) -> Tensor:
         """The model's outputs for X [..., N, I]; leaves no trace."""
         X = as_features("predict", X, self._like())
         with untouched(self.model):
-            return predictions(self.model, X)
+            return predictions(self.model, X, block_rows(self.model, X))
 
     def save_model(self, save_dir: str | Path) -> None:
         """Write <layer>.pdparams of each layer with weights. CheckpointError, NonFiniteError.
@@ -193,26 +208,34 @@ class RunnerV2_1:
             raise TypeError(f"train: {who} has no lr, which a schedule would set")
         rate_of(schedule, 0)  # refuses a bad one before anything has changed
 
-    def _judge(self, X: Tensor, y: Tensor) -> tuple[float, float, Tensor]:
-        """Score, loss, and the labels as the loss takes them, through all the doors."""
+    def _judge(self, X: Tensor, y: Tensor) -> Judged:
+        """The model on X, y, through all the doors."""
         for role, part in (("metric", self.metric), ("loss_fn", self.loss_fn)):
             if part is None:
                 raise TypeError(f"RunnerV2_1: {role} is None, wanted one to judge by")
         with untouched(self.model, self.loss_fn):
-            predicts = predictions(self.model, X)
-            loss = _number("loss_fn", self.loss_fn(predicts, y))
-            labels = self.loss_fn.labels if isinstance(self.loss_fn, Loss) else y
-            return _number("metric", self.metric(predicts, labels)), loss, labels
+            size = block_rows(self.model, X, self.loss_fn)
+            predicts = predictions(self.model, X, size)
+            loss, labels = self.loss_fn(predicts, y), y
+            if isinstance(self.loss_fn, Loss):
+                labels = self.loss_fn.labels
+                if size:  # block by block the loss finds the logits, where it takes its value from
+                    _, loss = evaluation(self.model, self.loss_fn, X, labels, size)
+            score = _number("metric", self.metric(predicts, labels))
+            return Judged(score, _number("loss_fn", loss), labels, predicts.numel())
 
-    def _rehearsed(self, who: str, data_set: Any) -> Rows:
-        """[X, y] as the step wants them. One evaluation refuses what does not fit."""
+    def _rehearsed(self, who: str, data_set: Any) -> tuple[Rows, int]:
+        """[X, y] as the step wants them, and how many numbers the model predicts.
+
+        One evaluation refuses what does not fit.
+        """
         X, y = as_rows(who, data_set, self._like())
         try:
-            _, _, labels = self._judge(X, y)
+            _, _, labels, predicted = self._judge(X, y)
         except (TypeError, ValueError, RuntimeError) as error:
             kind = TypeError if isinstance(error, TypeError) else ValueError
             raise kind(f"{who}: {error}") from error
-        return [X, labels]
+        return [X, labels], predicted
 
 
 def _batches(

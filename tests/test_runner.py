@@ -266,7 +266,7 @@ def test_a_window_is_read_after_a_tenth_of_a_second(job, moons, monkeypatch):
 def test_few_snapshots_wait_where_weights_are_many(job, moons, monkeypatch):
     from runners import run
 
-    monkeypatch.setattr(run, "MOST_WEIGHTS_UNREAD", 3 * 21)
+    monkeypatch.setattr(run, "MOST_UNREAD", 3 * (21 + 60 + 30))
     read = []
     plain = run.Run.read
     monkeypatch.setattr(run.Run, "read", lambda self: (read.append(len(self.unread)), plain(self)))

@@ -1,7 +1,6 @@
 """Data sets as float32 tensors, their split into train, dev and test rows, and mini-batches."""
 
 import logging
-import math
 import secrets
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -10,7 +9,8 @@ import torch
 from torch import Tensor
 
 from .errors import check_count, check_flag, check_rate
-from .tensors import as_tensor, check_dense, first_of
+from .npy import from_npy  # noqa: F401  opnet.data.from_npy
+from .tensors import as_tensor, check_dense, check_finite
 
 Rows = list[Tensor]  # [X, y]
 
@@ -164,9 +164,5 @@ def as_features(who: str, X: Any, like: Tensor) -> Tensor:
     if not isinstance(X, Tensor):
         features = features.to(like.dtype)
     _check_features(who, features)
-    if features.is_floating_point() and not math.isfinite(float(features.sum())):
-        unfit = ~features.isfinite()
-        if unfit.any():  # else the sum has overflowed
-            first, count = first_of(unfit, features)
-            raise ValueError(f"{who}: X{first} ({count} not finite)")
+    check_finite(f"{who}: X", features)
     return features

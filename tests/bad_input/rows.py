@@ -10,6 +10,7 @@ import torch
 from opnet.ahead import blocks
 from opnet.data import from_npy
 from opnet.rows import as_features, as_labels
+from opnet.threads import fitting_threads
 
 from .data import WHOLE
 from .row import INF, NAN, Bad, X, Y
@@ -191,4 +192,12 @@ def to_blocks():
         )
 
 
-ROWS = [*to_a_file(), *to_slices_of_a_file(), *to_objects(), *to_blocks()]
+def to_threads():
+    for threads, error in (*WHOLE.items(), (0, ValueError)):
+        call = partial(lambda threads, w: fitting_threads(4, (2, 1), threads).__enter__(), threads)
+        yield Bad(
+            f"threads: {threads!r}", call, error, "^threads is .*, wanted a whole number >= 1"
+        )
+
+
+ROWS = [*to_a_file(), *to_slices_of_a_file(), *to_objects(), *to_blocks(), *to_threads()]

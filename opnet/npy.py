@@ -80,8 +80,8 @@ def _layout(who: str, file: int) -> tuple[Any, torch.dtype]:
 
     try:
         array = np.lib.format.open_memmap(f"/dev/fd/{file}", mode="r")
-    except (ValueError, TypeError, OverflowError, OSError) as error:
-        reason = str(error).splitlines()[0]
+    except Exception as error:  # whatever the parser of a header stumbles over
+        reason = (str(error) or type(error).__name__).splitlines()[0]
         raise ValueError(f"{who}: {reason}; wanted what numpy.save writes of numbers") from None
     if array.ndim == 0 or array.size == 0:
         raise ValueError(f"{who} has shape {list(array.shape)}, wanted rows")

@@ -16,6 +16,7 @@ from .data import WHOLE
 from .row import INF, NAN, Bad, X, Y
 
 LIKE = torch.empty(0)
+HEADER = b"{'descr': '%s', 'fortran_order': False, 'shape': (%d, 2)}\n"
 
 
 class Sliced:
@@ -47,6 +48,10 @@ def cut(count, w):
     os.truncate(w.directory / "X.npy", count)
 
 
+def headed(header, w):
+    written(b"\x93NUMPY\1\0" + len(header).to_bytes(2, "little") + header, w)
+
+
 def zipped(w):
     with open(w.directory / "X.npy", "wb") as file:
         np.savez(file, X=X.numpy())
@@ -74,6 +79,20 @@ def to_a_file():
         ("a .npz", zipped, ValueError, "the magic string is not correct.*" + wanted),
         ("cut in the header", partial(cut, 60), ValueError, ".*" + wanted),
         ("cut in the rows", partial(cut, 150), ValueError, "mmap length is greater.*" + wanted),
+        ("a header without an end", partial(headed, b"((((\n"), ValueError, ".*" + wanted),
+        (
+            "a dtype without an end",
+            partial(headed, HEADER % (b"f4,(", 1)),
+            ValueError,
+            ".*" + wanted,
+        ),
+        ("fewer than no rows", partial(headed, HEADER % (b"<f4", -4)), ValueError, ".*" + wanted),
+        (
+            "more rows than can be",
+            partial(headed, HEADER % (b"<f4", 2**70)),
+            ValueError,
+            ".*" + wanted,
+        ),
         ("objects", partial(saved, np.array([[None]])), ValueError, ".*Python objects.*" + wanted),
     ):
         yield Bad(f"from_npy: {name}", read, error, f"^from_npy: .*X.npy: {said}", given)

@@ -9,11 +9,12 @@ import torch
 
 from .errors import check_count
 
-# Elements of one tensor that make a thread worth waking at every kernel. With 2 threads on 2 cores
-# a step of Linear, Logistic, Linear, Logistic took 1.0 to 1.2 times that with one thread below
-# 2^18 elements and broke even between 2^19 and 2^20, where a kernel takes about a millisecond; the
-# gain was 0.75 at most. Where other processes hold the cores a wrong 2 costs 10 to 100 times, since
-# each kernel waits for a thread that is not running: in doubt it is one thread.
+# Elements of one tensor that make a thread worth waking at every kernel. 2 threads against 1 on 2
+# cores, a step of Linear, Logistic, Linear, Logistic: the best of many runs, which nobody disturbs,
+# takes 1.0 to 1.2 times as long up to 2^16 elements, 0.9 to 1.1 at 2^17, 0.7 to 1.1 at 2^19. The
+# median where other processes want the cores too is 1 to 300 up to 2^17 and 1.5 to 10 from 2^19 on,
+# since each kernel waits for a thread that is not running. A third to win, so much to lose: 2
+# threads from 2^20 on, where a kernel takes most of a millisecond.
 ELEMENTS_PER_THREAD = 2**19
 PRODUCTS_PER_ELEMENT = 16  # multiplications of a matrix product in the time of one logistic
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .metrics import accuracy
     from .models import Model_MLP_L2
     from .normalisation import BatchNorm, LayerNorm
+    from .npy import from_npy
     from .op import Op, Sequential
     from .optimizer import Optimizer
     from .optimizers import Adagrad, Adam, BatchGD, Momentum, RMSprop
@@ -74,6 +75,7 @@ _ROOMS = {
     "WarmUp": "schedules",
     "accuracy": "metrics",
     "check": "gradcheck",
+    "from_npy": "npy",
     "load": "restore",
     "load_paddle": "paddle",
     "make_moons": "data",

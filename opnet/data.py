@@ -1,7 +1,6 @@
 """Data sets as float32 tensors, their split into train, dev and test rows, and mini-batches."""
 
 import logging
-import math
 import secrets
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -10,7 +9,10 @@ import torch
 from torch import Tensor
 
 from .errors import check_count, check_flag, check_rate
-from .tensors import as_tensor, check_dense, first_of
+from .npy import from_npy  # noqa: F401  opnet.data.from_npy
+from .rows import Source, as_labels, is_source
+from .rows import as_features as as_source
+from .tensors import as_tensor, check_dense, check_finite
 
 Rows = list[Tensor]  # [X, y]
 
@@ -91,6 +93,7 @@ def mini_batches(
     """
     batch_size = check_count("mini_batches: batch_size", batch_size)
     _check_tensors("mini_batches", X, y)
+    _check_features("mini_batches", X)
     _check_rows("mini_batches", X, y)
     if not isinstance(generator, torch.Generator):
         raise TypeError(f"mini_batches: generator is {generator!r}, wanted a torch.Generator")
@@ -119,8 +122,7 @@ def _check_features(who: str, X: Tensor) -> None:
         raise ValueError(f"{who}: X has shape {shape}, wanted [..., N, features] with N >= 1")
 
 
-def _check_rows(who: str, X: Tensor, y: Tensor) -> None:
-    _check_features(who, X)
+def _check_rows(who: str, X: Tensor | Source, y: Tensor) -> None:
     if y.shape[: X.ndim - 1] != X.shape[:-1]:
         raise ValueError(f"{who}: X has shape {list(X.shape)}, y {list(y.shape)}: rows differ")
 
@@ -144,29 +146,32 @@ def as_rows(who: str, data_set: Any, like: Tensor) -> Rows:
     """A pair [X, y] of tensors from what a user passes as a data set.
 
     NumPy arrays and lists get dtype and device of `like`, but whole-number labels stay whole;
-    tensors stay as they are. ValueError or TypeError unless X has rows, as many as y, all finite.
+    tensors stay as they are. X that is kept elsewhere is a `Source`, read block by block; such y is
+    read at once. ValueError or TypeError unless X has rows, as many as y, all finite.
     """
     try:
         X, y = data_set
     except (TypeError, ValueError):
         came = type(data_set).__name__
         raise ValueError(f"{who} is a {came}, wanted two items: [X, y]") from None
-    X, y = as_features(who, X, like), as_tensor(f"{who}: y", y, like)
+    X = as_features(who, X, like)
+    y = as_labels(f"{who}: y", y, like)[:] if is_source(y) else as_tensor(f"{who}: y", y, like)
     _check_rows(who, X, y)
     return [X, y]
 
 
-def as_features(who: str, X: Any, like: Tensor) -> Tensor:
-    """X as a Tensor, an array of any numbers in the dtype of `like`; it has rows, all finite."""
+def as_features(who: str, X: Any, like: Tensor) -> Any:
+    """X as a Tensor, an array of any numbers in the dtype of `like`; it has rows, all finite.
+
+    What is read block by block is a `Source`, and its values are looked at as they come.
+    """
+    if is_source(X):
+        return as_source(f"{who}: X", X, like)
     features = as_tensor(f"{who}: X", X, like)
     if features.is_complex():
         raise TypeError(f"{who}: X is {features.dtype}, wanted real numbers")
     if not isinstance(X, Tensor):
         features = features.to(like.dtype)
     _check_features(who, features)
-    if features.is_floating_point() and not math.isfinite(float(features.sum())):
-        unfit = ~features.isfinite()
-        if unfit.any():  # else the sum has overflowed
-            first, count = first_of(unfit, features)
-            raise ValueError(f"{who}: X{first} ({count} not finite)")
+    check_finite(f"{who}: X", features)
     return features

@@ -6,15 +6,15 @@ a model any with `layers`.
 """
 
 import functools
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any, Self
 
 import torch
 from torch import Tensor
 
+from .doors import REMEMBERED, door_of, half_of, refuse_unreal
 from .errors import check_name
-from .tensors import check_dense, described, pick_device
+from .tensors import check_dense, pick_device
 from .walk import (
     check_places,
     dict_of,
@@ -27,84 +27,6 @@ from .walk import (
 
 _HALVES = ("backward_params", "backward_inputs")
 _Memory = dict[tuple[str, torch.Size], Tensor]
-_REMEMBERED = ("inputs", "outputs", "labels")
-
-
-def without_graph(rule: Callable[..., Any]) -> Callable[..., Any]:
-    """Run `rule` without building an autograd graph; costs nothing where grad mode is off."""
-
-    @functools.wraps(rule)
-    def ungraphed(*args: Any) -> Any:
-        if torch.is_grad_enabled():
-            with torch.no_grad():
-                return rule(*args)
-        return rule(*args)
-
-    return ungraphed
-
-
-def _door(rule: Callable[..., Any]) -> Callable[..., Any]:
-    """A backward rule without a graph, that says when there was no forward before it."""
-    rule = without_graph(rule)
-
-    @functools.wraps(rule)
-    def door(self: "Op", *grads: Any) -> Any:
-        try:
-            return rule(self, *grads)
-        except (AttributeError, TypeError) as error:
-            if _misses_forward(self, error):
-                raise RuntimeError(f"{self}: backward before forward") from error
-            raise
-
-    return door
-
-
-def _misses_forward(op: "Op", error: Exception) -> bool:
-    if isinstance(error, NotImplementedError):
-        return False
-    if isinstance(error, AttributeError) and error.obj is op:
-        return error.name in _REMEMBERED
-    remembered = [vars(op)[key] for key in _REMEMBERED if key in vars(op)]
-    return (
-        "NoneType" in str(error) and bool(remembered) and not any(r is not None for r in remembered)
-    )
-
-
-def _half(rule: Callable[..., Any]) -> Callable[..., Any]:
-    """A door that also refuses an upstream gradient that would broadcast."""
-
-    @functools.wraps(rule)
-    def half(self: "Op", *grads: Tensor) -> Any:
-        if torch.is_grad_enabled():
-            with torch.no_grad():
-                return half(self, *grads)
-        wanted = self.__dict__.get("outputs")
-        try:
-            if grads and isinstance(wanted, Tensor):
-                came = grads[0]
-                if came.shape != wanted.shape or came.dtype != wanted.dtype:
-                    want = described(wanted)
-                    raise ValueError(
-                        f"{self}: upstream gradient is {described(came)}, wanted {want}"
-                    )
-            return rule(self, *grads)
-        except (AttributeError, TypeError, NotImplementedError) as error:
-            if _misses_forward(self, error):
-                raise RuntimeError(f"{self}: backward before forward") from error
-            if grads:
-                _refuse_unreal(f"{self}: upstream gradient", grads[0], error)
-            raise
-
-    return half
-
-
-def _refuse_unreal(who: str, values: Any, error: Exception) -> None:
-    """TypeError for what is no dense Tensor of real numbers, asked where a rule has failed."""
-    if not isinstance(values, Tensor):
-        raise TypeError(f"{who}: came a {type(values).__name__}, wanted a Tensor") from error
-    check_dense(who, values)
-    if not values.is_floating_point():
-        raise TypeError(f"{who}: came {described(values)}, wanted floating point") from error
 
 
 class Op:
@@ -143,7 +65,7 @@ class Op:
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        for key, door in (("backward", _door), *((half, _half) for half in _HALVES)):
+        for key, door in (("backward", door_of), *((half, half_of) for half in _HALVES)):
             if key in vars(cls):
                 setattr(cls, key, door(vars(cls)[key]))
 
@@ -160,7 +82,7 @@ class Op:
                 return self.forward(*(x.detach() if isinstance(x, Tensor) else x for x in inputs))
         except (AttributeError, TypeError, RuntimeError) as error:
             if inputs and not hasattr(self, "layers") and not str(error).startswith(f"{self}"):
-                _refuse_unreal(f"{self}: inputs", inputs[0], error)
+                refuse_unreal(f"{self}: inputs", inputs[0], error)
             raise
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -170,7 +92,7 @@ class Op:
         self.backward_params(grads)
         return self.backward_inputs(grads)
 
-    @_half
+    @half_of
     def backward_params(self, grads: Tensor) -> None:
         """Ops without weights have nothing to write."""
 
@@ -226,7 +148,7 @@ class Op:
                 for key, tensor in tensors.items():
                     if tensor.is_floating_point() or isinstance(target, torch.device):
                         tensors[key] = tensor.to(target)
-            for key in _REMEMBERED:
+            for key in REMEMBERED:
                 vars(op).pop(key, None)
         return self
 
@@ -254,7 +176,7 @@ class Sequential(Op):
         self.outputs = inputs
         return inputs
 
-    @_half
+    @half_of
     def backward(self, grads: Tensor) -> Tensor:
         for layer in reversed(self.layers):
             grads = _sent_back(layer, layer.backward(grads))
@@ -275,31 +197,6 @@ class Sequential(Op):
             half = layer.backward_inputs if has_halves(layer) else layer.backward
             grads = _sent_back(layer, half(grads))
         return grads
-
-
-@contextmanager
-def reusing(*roots: Any) -> Iterator[None]:
-    """Inside, the ops write into the same memory at each call: for walks through many blocks.
-
-    On the CPU alone: elsewhere torch keeps freed memory at hand itself.
-    """
-    ops = [part for part in every_part(*roots) if isinstance(part, Op)]
-    for op in ops:
-        op._memory = {}
-    try:
-        yield
-    finally:
-        for op in ops:
-            del op._memory
-
-
-def is_rowwise(op: Any) -> bool:
-    """Whether every row goes through `op` by itself: said by its own class, not by one above it."""
-    if hasattr(op, "layers"):
-        own = type(op).forward is Sequential.forward
-        return own and all(is_rowwise(layer) for layer in op.layers)
-    cls = type(op)
-    return op.rowwise if cls.__module__.startswith("opnet.") else vars(cls).get("rowwise", False)
 
 
 def _sent_back(layer: Any, grads: Tensor | None) -> Tensor:

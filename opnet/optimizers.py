@@ -8,8 +8,8 @@ from typing import Any, Unpack
 import torch
 from torch import Tensor
 
+from .doors import without_graph
 from .errors import check_flag, check_fraction, check_positive
-from .op import without_graph
 from .optimizer import Memory, Optimizer, Options
 
 

@@ -1,6 +1,7 @@
 """What users have, as tensors: on which device, from which type, and how an error names one."""
 
 import logging
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -53,10 +54,21 @@ def check_dense(who: str, values: Tensor) -> None:
         raise TypeError(f"{who}: came a meta tensor, wanted one that holds values")
 
 
-def first_of(found: Tensor, values: Tensor) -> tuple[str, str]:
+def check_finite(who: str, values: Tensor, start: int = 0, where: str = "") -> None:
+    """ValueError for a nan or an infinite number, at its place in rows that begin at `start`."""
+    if not values.is_floating_point() or math.isfinite(float(values.sum())):
+        return
+    unfit = ~values.isfinite()
+    if unfit.any():  # else the sum has overflowed
+        first, count = first_of(unfit, values, start)
+        raise ValueError(f"{who}{first} ({where}{count} not finite)")
+
+
+def first_of(found: Tensor, values: Tensor, start: int = 0) -> tuple[str, str]:
     """Where the first of the `values` that were `found` stands, what it is, how many they are."""
     index = found.nonzero()[0].tolist()
     value = values[tuple(index)].item()
+    index = [row + start for row in index[:1]] + index[1:]
     return f"{index} is {value:g}", f"{int(found.sum())} of {values.numel()} values"
 
 

@@ -1,6 +1,8 @@
 """RunnerV2_1: trains, evaluates, predicts, and keeps the best weights, in memory and on disk."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,13 +11,16 @@ import torch
 from torch import Tensor
 
 from opnet import checkpoint
+from opnet.blocks import block_rows, widths
 from opnet.data import Batch, Rows, as_features, as_rows, fresh_generator, mini_batches
 from opnet.errors import check_count, check_flag, check_path
 from opnet.losses import Loss
-from opnet.step import block_rows, evaluation, predictions
+from opnet.step import evaluation, predictions
+from opnet.threads import fitting_threads
 from opnet.walk import check_model, check_places, named_ops, state, untouched
 
 from .best import KEEP, Best, about, alone
+from .doors import check_part, count_or_none, number, several
 from .log import Log
 from .resume import Resumable
 from .run import Run, checked_callbacks, rate_of
@@ -46,9 +51,9 @@ class RunnerV2_1:
         check_model("RunnerV2_1", model)
         check_places(model)
         named_ops(model)  # refuses names that clash
-        _check_part("optimizer", optimizer, model, does="step")
-        _check_part("metric", metric, model)
-        _check_part("loss_fn", loss_fn, model)
+        check_part("optimizer", optimizer, model, does="step")
+        check_part("metric", metric, model)
+        check_part("loss_fn", loss_fn, model)
         self.model, self.optimizer, self.metric, self.loss_fn = model, optimizer, metric, loss_fn
         self.train_scores: list[float] = []
         self.train_loss: list[float] = []
@@ -74,6 +79,7 @@ class RunnerV2_1:
         save_every: int | None = None,
         resume: bool = False,
         block_size: int | None = None,
+        threads: int | None = None,
     ) -> None:
         """Train for `num_epochs` from the weights in memory; put the kept ones there and on disk.
 
@@ -91,6 +97,8 @@ class RunnerV2_1:
         last bit; other settings or data are a CheckpointError. Where nothing is, it starts anew.
         On a CPU the rows of a step go through the model in blocks that fit its cache, or of
         `block_size` rows: gradient, loss and score are those of all rows together, to rounding.
+        X may be larger than the memory: what has __len__ and slicing, as `data.from_npy(path)`, is
+        read block by block. `threads` of torch are as many as the work is worth, if not given.
         `log_epochs=0` prints nothing. Before `on_train_begin`: ValueError or TypeError for
         arguments and data that do not fit, CheckpointError for a `save_dir` that cannot be used.
         Later ValueError or TypeError for a rate that is not finite or below 0, NonFiniteError when
@@ -101,18 +109,21 @@ class RunnerV2_1:
         if keep not in KEEP:
             raise ValueError(f"train: keep is {keep!r}, wanted one of {', '.join(KEEP)}")
         self._check_can_train()
-        hooks = checked_callbacks(_several("train: callbacks", callbacks))
+        hooks = checked_callbacks(several("train: callbacks", callbacks))
         self._check_schedule(schedule)
         if not isinstance(generator, torch.Generator | None):
             raise TypeError(f"train: generator is {generator!r}, wanted a torch.Generator")
-        if batch_size is not None:
-            batch_size = check_count("train: batch_size", batch_size)
-        if block_size is not None:
-            block_size = check_count("train: block_size", block_size)
+        batch_size = count_or_none("batch_size", batch_size)
+        block_size, threads = (
+            count_or_none("block_size", block_size),
+            count_or_none("threads", threads),
+        )
         directory = None if save_dir is None else check_path("train: save_dir", save_dir)
         save_every = _checked_saving(save_every, resume, directory)
         train_rows, predicted = self._rehearsed("train_set", train_set)
         dev_rows, more_predicted = self._rehearsed("dev_set", dev_set)
+        if batch_size is not None and not isinstance(train_rows[0], Tensor):
+            raise TypeError("train: batch_size needs rows in memory, X is read block by block")
         if num_epochs == 0 and not resume:
             return
         if directory is not None:
@@ -124,7 +135,7 @@ class RunnerV2_1:
             made_of = {"keep": keep, "batch_size": batch_size, "data": [train_rows, dev_rows]}
             saved = made_of, directory, save_every
             resumable = Resumable(self, hooks, schedule, generator, *saved)
-        with alone(directory):
+        with alone(directory), self._threads(train_rows[0], threads):
             if resumable:  # all that can be refused is, before anybody has begun
                 resumable.look(resume, num_epochs)
             self.stop = False
@@ -133,9 +144,10 @@ class RunnerV2_1:
                     callback.on_train_begin(self)
             best = Best(self.model, self.optimizer, keep, directory)
             if self.train_loss:  # after a run the weights that it left are kept, where better
-                best.offer(None, *self._judge(*dev_rows)[:2], best.kept.snapshot)
+                score, loss, *_ = self._judge(*dev_rows)
+                best.offer(None, score, loss, best.kept.snapshot)
             log, batches = Log(num_epochs, log_epochs), _batches(train_rows, batch_size, generator)
-            size = block_size or block_rows(self.model, train_rows[0], self.loss_fn)
+            size = block_size or self._block_rows(train_rows[0])
             how = resumable, size, predicted + more_predicted
             self._drive(Run(self, train_rows, dev_rows, best, log, hooks, schedule, batches, *how))
 
@@ -154,13 +166,14 @@ class RunnerV2_1:
 
     def evaluate(self, data_set: Any) -> tuple[float, float]:
         """(score, loss) on [X, y]; leaves no trace in model, loss, histories or random state."""
-        score, loss, *_ = self._judge(*as_rows("evaluate: data_set", data_set, self._like()))
+        X, y = as_rows("evaluate: data_set", data_set, self._like())
+        score, loss, *_ = self._judge(X, y)
         return score, loss
 
     def predict(self, X: Any) -> Tensor:
         """The model's outputs for X [..., N, I]; leaves no trace."""
         X = as_features("predict", X, self._like())
-        with untouched(self.model):
+        with untouched(self.model), self._threads(X):
             return predictions(self.model, X, block_rows(self.model, X))
 
     def save_model(self, save_dir: str | Path) -> None:
@@ -186,6 +199,17 @@ class RunnerV2_1:
         checkpoint.load(model_dir, self.model, self.optimizer, transpose=transpose, verify=verify)
         self.kept_epoch = None
 
+    def _block_rows(self, X: Any) -> int | None:
+        """How many rows of X go through the model at once; None for all."""
+        return block_rows(self.model, X, self.loss_fn) if isinstance(self.loss_fn, Loss) else None
+
+    def _threads(self, X: Any, threads: int | None = None) -> AbstractContextManager[int]:
+        """Inside, torch has so many threads, or as many as the rows of X are worth."""
+        rows = math.prod(X.shape[:-1])
+        return fitting_threads(
+            min(rows, self._block_rows(X) or rows), widths(self.model, X), threads
+        )
+
     def _like(self) -> Tensor:
         """A tensor of the dtype and on the device that the model works in."""
         return next(iter(state(self.model)), torch.empty(0))
@@ -208,30 +232,38 @@ class RunnerV2_1:
             raise TypeError(f"train: {who} has no lr, which a schedule would set")
         rate_of(schedule, 0)  # refuses a bad one before anything has changed
 
-    def _judge(self, X: Tensor, y: Tensor) -> Judged:
-        """The model on X, y, through all the doors."""
+    def _judge(self, X: Any, y: Tensor, in_short: bool = False) -> Judged:
+        """The model on X, y, through all the doors; `in_short` on the first block, all labels."""
         for role, part in (("metric", self.metric), ("loss_fn", self.loss_fn)):
             if part is None:
                 raise TypeError(f"RunnerV2_1: {role} is None, wanted one to judge by")
-        with untouched(self.model, self.loss_fn):
-            size = block_rows(self.model, X, self.loss_fn)
-            predicts = predictions(self.model, X, size)
-            loss, labels = self.loss_fn(predicts, y), y
-            if isinstance(self.loss_fn, Loss):
-                labels = self.loss_fn.labels
-                if size:  # block by block the loss finds the logits, where it takes its value from
-                    _, loss = evaluation(self.model, self.loss_fn, X, labels, size)
-            score = _number("metric", self.metric(predicts, labels))
-            return Judged(score, _number("loss_fn", loss), labels, predicts.numel())
+        with untouched(self.model, self.loss_fn), self._threads(X):
+            size = self._block_rows(X)
+            if size is None and not isinstance(X, Tensor):
+                why = "wanted a model and a loss that take each row by itself"
+                raise TypeError(f"X is read block by block, {why}")
+            if size is None or (isinstance(X, Tensor) and len(X) <= size):
+                predicts = predictions(self.model, X)
+                loss = self.loss_fn(predicts, y)
+                labels = self.loss_fn.labels if isinstance(self.loss_fn, Loss) else y
+            else:
+                few = predictions(self.model, X[:size])
+                labels = self.loss_fn.check(few[:1].expand(len(X), *few.shape[1:]), y)
+                predicts, loss = few, self.loss_fn(few, labels[:size])
+                if not in_short:
+                    predicts, loss = evaluation(self.model, self.loss_fn, X, labels, size)
+            score = number("metric", self.metric(predicts, labels[: len(predicts)]))
+            predicted = len(X) * predicts.numel() // len(predicts)
+            return Judged(score, number("loss_fn", loss), labels, predicted)
 
-    def _rehearsed(self, who: str, data_set: Any) -> tuple[Rows, int]:
+    def _rehearsed(self, who: str, data_set: Any) -> tuple[list[Any], int]:
         """[X, y] as the step wants them, and how many numbers the model predicts.
 
-        One evaluation refuses what does not fit.
+        One evaluation refuses what does not fit, of all labels and the first block of rows.
         """
         X, y = as_rows(who, data_set, self._like())
         try:
-            _, _, labels, predicted = self._judge(X, y)
+            _, _, labels, predicted = self._judge(X, y, in_short=True)
         except (TypeError, ValueError, RuntimeError) as error:
             kind = TypeError if isinstance(error, TypeError) else ValueError
             raise kind(f"{who}: {error}") from error
@@ -260,28 +292,3 @@ def _checked_saving(save_every: Any, resume: Any, save_dir: Any) -> int | None:
     if save_dir is None:
         raise ValueError("train: save_every and resume need a save_dir, which is None")
     return check_count("train: save_every", 1 if save_every is None else save_every)
-
-
-def _check_part(role: str, part: Any, model: Any, does: str = "__call__") -> None:
-    """TypeError, ValueError unless `part` is None, or can do its work for this model."""
-    who = f"RunnerV2_1: {role}"
-    if isinstance(part, type):
-        raise TypeError(f"{who} is the class {part.__name__}, wanted one of it")
-    if part is not None and not hasattr(part, does):
-        raise TypeError(f"{who} is {part!r}, wanted one with {does}")
-    if getattr(part, "model", None) not in (None, model):
-        raise ValueError(f"{who} was made for another model than this one")
-
-
-def _several(who: str, values: Any) -> Iterable[Any]:
-    if not isinstance(values, Iterable):
-        raise TypeError(f"{who} is a {type(values).__name__}, wanted a list of them")
-    return values
-
-
-def _number(who: str, value: Any) -> float:
-    try:
-        return float(value)
-    except (TypeError, ValueError, RuntimeError):
-        came = list(value.shape) if isinstance(value, Tensor) else repr(value)
-        raise TypeError(f"{who} returned {came}, wanted a single number") from None

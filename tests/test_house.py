@@ -18,10 +18,11 @@ FILES = sorted(
 # inside opnet a room may import rooms of its own level or below
 LEVELS = [
     {"errors", "tensors", "numerics", "walk", "arrays", "pickles", "archive", "foreign", "files"}
-    | {"allowance"},
+    | {"allowance", "npy", "rows", "ahead", "threads", "doors"},
     {"op", "describe", "environment"},
     {"linear", "activations", "softmax", "dropout", "normalisation"},
-    {"optimizer", "optimizers", "schedules", "data", "metrics", "step", "checkpoint", "paddle"}
+    {"optimizer", "optimizers", "schedules", "data", "metrics", "blocks", "step"}
+    | {"checkpoint", "paddle"}
     | {"plots", "drawable"},
     {"losses", "cross_entropy"},
     {"models"},

@@ -8,8 +8,9 @@ from .ops import OPS
 from .optimizers import OPTIMIZERS
 from .plots import PLOTS
 from .row import Bad, X, Y
+from .rows import ROWS
 from .runner import RUNNER
 from .saves import SAVES
 
-BAD = [*OPS, *LOSSES, *OPTIMIZERS, *RUNNER, *DATA, *PLOTS, *LOADS, *SAVES, *COMMAND_LINE]
+BAD = [*OPS, *LOSSES, *OPTIMIZERS, *RUNNER, *DATA, *ROWS, *PLOTS, *LOADS, *SAVES, *COMMAND_LINE]
 __all__ = ["BAD", "Bad", "X", "Y"]

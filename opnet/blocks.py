@@ -1,0 +1,106 @@
+"""Rows that go through a model block by block: how many at once, and what becomes of the parts."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .op import Op, Sequential
+from .rows import Source
+from .walk import attributes, dict_of, every_part, leaf_ops, state
+
+FEWEST_ROWS = 64  # in a block: below, a matrix product waits for the weights
+ROWS_ON_THE_WAY = 2**16  # read from elsewhere and sent to a GPU together
+USUAL_CACHE = 2**20  # bytes, where the system does not tell
+
+
+def block_rows(model: Any, X: Tensor | Source, *others: Any) -> int | None:
+    """How many rows to a block: as many as leave the widest outputs of an op in the cache.
+
+    None, for all at once, where the rows do not go through the model and `others`, its loss, each
+    by itself, and where the order of draws would be another; on a GPU, which wants much at once.
+    """
+    draws = [id(a["generator"]) for a in map(attributes, leaf_ops(model)) if "generator" in a]
+    apart = all(is_rowwise(part) for part in (model, *others)) and len(set(draws)) == len(draws)
+    if X.ndim != 2 or not apart:
+        return None
+    if X.device.type != "cpu":
+        return None if isinstance(X, Tensor) else ROWS_ON_THE_WAY
+    return max(FEWEST_ROWS, cache_bytes() // (max(widths(model, X)) * X.dtype.itemsize))
+
+
+def widths(model: Any, X: Tensor | Source) -> list[int]:
+    """How many columns X has, then what each matrix of weights makes of them."""
+    matrices = [tensor for tensor in state(model) if tensor.ndim > 1 and len(tensor) > 1]
+    return [X.shape[-1], *(matrix.shape[-1] for matrix in matrices)]
+
+
+def cache_bytes() -> int:
+    """What a core has for itself: its second-level cache."""
+    try:
+        return os.sysconf("SC_LEVEL2_CACHE_SIZE") or USUAL_CACHE
+    except (AttributeError, ValueError, OSError):
+        return USUAL_CACHE
+
+
+class Gradient:
+    """dL/dp = sum over blocks of (rows of the block / all rows) dL_block/dp, for every param p."""
+
+    def __init__(self, model: Any) -> None:
+        self.ops = [op for op in leaf_ops(model) if dict_of(op, "params")]
+        self.sums: list[Tensor] = []
+
+    def add(self, weight: float) -> None:
+        """Take what stands in `grads` into the sums."""
+        grads = self._grads()
+        if self.sums:
+            torch._foreach_add_(self.sums, grads, alpha=weight)
+        else:
+            self.sums = list(torch._foreach_mul(grads, weight))
+
+    def write(self) -> None:
+        torch._foreach_copy_(self._grads(), self.sums)
+
+    def _grads(self) -> list[Tensor]:
+        return [op.grads[key] for op in self.ops for key in op.params]
+
+
+class Together:
+    """What blocks of rows [b, ...] leave one after the other, as one tensor [N, ...]."""
+
+    def __init__(self, count: int) -> None:
+        self.count, self.filled = count, 0
+
+    def put(self, outputs: Tensor) -> None:
+        if not self.filled:
+            self.outputs = outputs.new_empty((self.count, *outputs.shape[1:]))
+        rows = slice(self.filled, self.filled + len(outputs))
+        self.outputs[rows], self.filled = outputs, rows.stop
+
+
+@contextmanager
+def reusing(*roots: Any) -> Iterator[None]:
+    """Inside, the ops write into the same memory at each call: for walks through many blocks.
+
+    On the CPU alone: elsewhere torch keeps freed memory at hand itself.
+    """
+    ops = [part for part in every_part(*roots) if isinstance(part, Op)]
+    for op in ops:
+        op._memory = {}
+    try:
+        yield
+    finally:
+        for op in ops:
+            del op._memory
+
+
+def is_rowwise(op: Any) -> bool:
+    """Whether every row goes through `op` by itself: said by its own class, not by one above it."""
+    if hasattr(op, "layers"):
+        own = type(op).forward is Sequential.forward
+        return own and all(is_rowwise(layer) for layer in op.layers)
+    cls = type(op)
+    return op.rowwise if cls.__module__.startswith("opnet.") else vars(cls).get("rowwise", False)

@@ -1,0 +1,37 @@
+"""What comes to a runner, looked at before anything has changed."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from torch import Tensor
+
+from opnet.errors import check_count
+
+
+def check_part(role: str, part: Any, model: Any, does: str = "__call__") -> None:
+    """TypeError, ValueError unless `part` is None, or can do its work for this model."""
+    who = f"RunnerV2_1: {role}"
+    if isinstance(part, type):
+        raise TypeError(f"{who} is the class {part.__name__}, wanted one of it")
+    if part is not None and not hasattr(part, does):
+        raise TypeError(f"{who} is {part!r}, wanted one with {does}")
+    if getattr(part, "model", None) not in (None, model):
+        raise ValueError(f"{who} was made for another model than this one")
+
+
+def count_or_none(what: str, value: Any) -> int | None:
+    return None if value is None else check_count(f"train: {what}", value)
+
+
+def several(who: str, values: Any) -> Iterable[Any]:
+    if not isinstance(values, Iterable):
+        raise TypeError(f"{who} is a {type(values).__name__}, wanted a list of them")
+    return values
+
+
+def number(who: str, value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError, RuntimeError):
+        came = list(value.shape) if isinstance(value, Tensor) else repr(value)
+        raise TypeError(f"{who} returned {came}, wanted a single number") from None

@@ -302,14 +302,6 @@ def test_links_are_not_followed_and_not_written_through(tmp_path):
     assert not (tmp_path / "here" / "fc1.pdparams").is_symlink()
 
 
-@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("nowhere")])
-def test_what_is_no_file_does_not_block_a_save(make, tmp_path):
-    saved(model := Model_MLP_L2(2, 5, 1), tmp_path)
-    make(tmp_path / "fc1.pdparams.new")
-    saved(model, tmp_path)
-    assert not list(tmp_path.glob("*.new"))
-
-
 def test_a_new_file_far_too_large_is_not_read(tmp_path):
     saved(model := Model_MLP_L2(2, 5, 1), tmp_path)
     with open(tmp_path / "fc1.pdparams.new", "wb") as file:

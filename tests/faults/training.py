@@ -165,6 +165,7 @@ def _undisturbed(run: Run) -> Course:
 
 def _train(run: Run, say: Say, *, num_epochs: int = EPOCHS, forwards: int = -1) -> None:
     """Goes on with the run, or begins it; says what it ends with."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores Ctrl-C
     try:
         say("begun")
         say(_end(_trained(run, num_epochs, forwards), run.directory))

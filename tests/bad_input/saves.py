@@ -79,11 +79,11 @@ def saved_beside(w):
 
 
 BROKEN = {
-    "the disk is full": (refusing("write", 28), "fc1.pdparams.new: .*: No space left on device"),
-    "the quota is": (refusing("write", 122), "fc1.pdparams.new: .*: Disk quota exceeded"),
-    "EIO": (refusing("fsync", 5), "fc1.pdparams.new: cannot be written: Input/output error"),
+    "the disk is full": (refusing("write", 28), "manifest.json.new: .*: No space left on device"),
+    "the quota is": (refusing("write", 122), "manifest.json.new: .*: Disk quota exceeded"),
+    "EIO": (refusing("fsync", 5), "manifest.json.new: cannot be written: Input/output error"),
     "no rename": (uncommitted, "manifest.json: cannot be written: Permission denied"),
-    "files of 100 bytes": (partial(small_files, 100), "fc1.pdparams.new: .*: File too large"),
+    "files of 100 bytes": (partial(small_files, 100), "manifest.json.new: .*: File too large"),
     "read-only": (partial(mock.patch, "os.access", return_value=False), "run: cannot be written"),
 }
 

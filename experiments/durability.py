@@ -16,7 +16,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FAULTS = Path(__file__).parents[1] / "tests" / "faults"  # the trials are those of the tests
-SHOWN = ("kill -9 while saving", "kill -9 at each system call of a save", "a bit flips")
+SHOWN = (  # what a clock has no part in: the figure is the same each time
+    "kill -9 at each system call of a save",
+    "each file cut off after each byte",
+    "a bit flips",
+)
 ENDS = {  # how a trial ends, and in which color
     "a whole state": (("new", "old"), "#1f4e79"),
     "an error that names the file": (("refused",), "#9db8d2"),

@@ -16,17 +16,27 @@ _UNFOLLOWED = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 _BINARY = getattr(os, "O_BINARY", 0)
 
 
+def opened(path: Path, flags: int) -> int:
+    """A descriptor of the file itself. CheckpointError for a symbolic link, OSError else."""
+    try:
+        return os.open(path, flags | _UNFOLLOWED | _BINARY, 0o666)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+    raise CheckpointError(f"{path}: a symbolic link, wanted the file itself")
+
+
 def read_file(path: Path, at_most: int | None = None) -> bytes:
     """All bytes of a regular file. CheckpointError for anything else, or more than `at_most`."""
     try:
-        file = os.open(path, os.O_RDONLY | _UNFOLLOWED | _BINARY)
+        file = opened(path, os.O_RDONLY)
     except FileNotFoundError:
         raise CheckpointError(f"{path}: no such file") from None
+    except CheckpointError:
+        raise
     except (OSError, ValueError) as error:  # ValueError: no name can have a NUL
-        why = f"cannot be read: {getattr(error, 'strerror', error)}"
-        if getattr(error, "errno", None) == errno.ELOOP:
-            why = "a symbolic link, wanted the file itself"
-        raise CheckpointError(f"{path}: {why}") from None
+        why = getattr(error, "strerror", error)
+        raise CheckpointError(f"{path}: cannot be read: {why}") from None
     with said(path, "cannot be read"), closing(path, file):
         found = os.fstat(file)
         if not stat.S_ISREG(found.st_mode):

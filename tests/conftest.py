@@ -1,10 +1,14 @@
 """Every test starts from one seed and one thread: tiny tensors on many threads are slow."""
 
+import signal
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a job in the background has it
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # for the tests of Ctrl-C
 
 
 @pytest.fixture(autouse=True)

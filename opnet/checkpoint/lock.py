@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ..errors import CheckpointError
-from ..files import closing, said
+from ..files import closing, opened, said
 
 try:
     import fcntl
@@ -32,9 +32,8 @@ def locked(directory: Path) -> Iterator[None]:
     Another writer is waited for, ten seconds long; then a CheckpointError says who it is.
     """
     path = directory / LOCK
-    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
     with said(path, "cannot be opened"):
-        file = os.open(path, flags, 0o666)
+        file = opened(path, os.O_RDWR | os.O_CREAT)
     with closing(path, file):
         with said(path, "cannot be looked at"):
             found = os.fstat(file)
@@ -65,7 +64,8 @@ def _wait(file: int, directory: Path) -> None:
         except OSError as error:
             raise CheckpointError(f"{directory}: cannot be locked: {error.strerror}") from error
         with said(directory, "is being written to, by whom cannot be read"):
-            holder = os.pread(file, 200, 0).decode(errors="replace").strip() or "another process"
+            told = os.pread(file, 200, 0).decode(errors="replace")
+        holder = " ".join(told.split()) or "another process"
         waited = f"waited {SECONDS_TO_WAIT:g} s"
         raise CheckpointError(f"{directory}: {holder} is writing here, {waited}")
 

@@ -6,8 +6,9 @@ import os
 import pickle
 import shutil
 import zipfile
-from contextlib import chdir
+from contextlib import chdir, contextmanager
 from functools import partial
+from unittest import mock
 
 import torch
 
@@ -16,9 +17,9 @@ from opnet.checkpoint import manifest
 
 from .row import INF, NAN, Bad
 
-DAMAGED = r"fc1.pdparams: (damaged or changed: sha256 .* or pass verify=False|has \d+ bytes, want)"
+DAMAGED = r"fc2.pdparams: (damaged or changed: sha256 .* or pass verify=False|has \d+ bytes, want)"
 SAFELY = "no checkpoint that can be read safely"
-W, B = torch.ones(2, 5), torch.ones(1, 5)
+W, B = torch.ones(5, 1), torch.ones(1, 1)  # of the last layer: those before it must not change
 
 
 class Code:
@@ -72,35 +73,42 @@ UNREADABLE = {
     "no values": (torch_bytes({"W": W.to("meta"), "b": B}), SAFELY + "|wanted plain numbers"),
 }
 UNFIT = {
-    "a shape": ({"W": torch.ones(2, 6), "b": B}, r"W is float32 \[2, 6\], model wants"),
-    "transposed": ({"W": W.T, "b": B}, r"W is float32 \[5, 2\], model wants"),
+    "a shape": ({"W": torch.ones(5, 2), "b": B}, r"W is float32 \[5, 2\], model wants"),
+    "transposed": ({"W": W.T, "b": B}, r"W is float32 \[1, 5\], model wants"),
     "broadcast b": ({"W": W, "b": torch.ones(1)}, r"b is float32 \[1\], model wants"),
-    "broadcast W": ({"W": torch.ones(1, 5), "b": B}, r"W is float32 \[1, 5\], model wants"),
-    "float64": ({"W": W.double(), "b": B}, r"W is float64 \[2, 5\], model wants"),
-    "int64": ({"W": W.long(), "b": B}, r"W is int64 \[2, 5\], model wants"),
+    "broadcast W": ({"W": torch.ones(1, 1), "b": B}, r"W is float32 \[1, 1\], model wants"),
+    "float64": ({"W": W.double(), "b": B}, r"W is float64 \[5, 1\], model wants"),
+    "int64": ({"W": W.long(), "b": B}, r"W is int64 \[5, 1\], model wants"),
     "no b": ({"W": W}, r"holds \['W'\], model wants \['W', 'b'\]"),
     "a key too many": ({"W": W, "b": B, "c": B}, r"holds \['W', 'b', 'c'\]"),
     "other keys": ({"w": W, "c": B}, r"holds \['c', 'w'\]"),
-    "nan": ({"W": W, "b": B * NAN}, "nan or infinite values in b of fc1"),
-    "inf": ({"W": W * -INF, "b": B}, "nan or infinite values in W of fc1"),
+    "nan": ({"W": W, "b": B * NAN}, "nan or infinite values in b of fc2"),
+    "inf": ({"W": W * -INF, "b": B}, "nan or infinite values in W of fc2"),
 }
 
 
 def with_file(data, alone, w):
-    """`bad` is the set of `run` with another fc1.pdparams; `alone`, without its manifest."""
+    """`bad` is the set of `run` with another fc2.pdparams; `alone`, without its manifest."""
     bad = shutil.copytree(w.directory / "run", w.directory / "bad")
-    (bad / "fc1.pdparams").write_bytes(data)
+    (bad / "fc2.pdparams").write_bytes(data)
     if alone:
         (bad / "manifest.json").unlink()
 
 
+@contextmanager
+def watched(w):
+    """Code in a file would leave its directory here, and torch is told to run such code."""
+    with chdir(w.directory), mock.patch.dict(os.environ, TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD="1"):
+        yield
+
+
 def loaded(w, path="bad"):
-    with chdir(w.directory):  # where code in a file would leave its directory
+    with watched(w):
         w.runner.load_model(w.directory / path)
 
 
 def made_again(w, path="bad"):
-    with chdir(w.directory):
+    with watched(w):
         load(w.directory / path)
 
 
@@ -109,17 +117,17 @@ DOORS = {"load_model": loaded, "load": made_again}
 
 def of_files():
     unreadable = {
-        name: (data, f"fc1.pdparams: .*({said})") for name, (data, said) in UNREADABLE.items()
+        name: (data, f"fc2.pdparams: .*({said})") for name, (data, said) in UNREADABLE.items()
     }
     unfit = {name: (torch_bytes(value), said) for name, (value, said) in UNFIT.items()}
     for name, (data, said) in {**unreadable, **unfit}.items():
         for door, call in DOORS.items():
             given = partial(with_file, data, False)
-            yield Bad(f"{door}: fc1 {name}", call, CheckpointError, DAMAGED, given)
+            yield Bad(f"{door}: fc2 {name}", call, CheckpointError, DAMAGED, given)
         given = partial(with_file, data, True)
-        yield Bad(f"load_model: fc1 alone {name}", loaded, CheckpointError, said, given)
+        yield Bad(f"load_model: fc2 alone {name}", loaded, CheckpointError, said, given)
         if name in unreadable:
-            yield Bad(f"load: fc1 alone {name}", made_again, CheckpointError, said, given)
+            yield Bad(f"load: fc2 alone {name}", made_again, CheckpointError, said, given)
 
 
 def changed(change, alone, w):
@@ -149,11 +157,15 @@ def linked(path):
     path.symlink_to(path.parent.parent / "run" / path.name)
 
 
+def piped(w):
+    os.mkfifo(w.directory / "pipe")
+
+
 DIRECTORIES = {
-    "no fc1": (instead(lambda path: None), "fc1.pdparams: no such file"),
+    "no fc1": (instead(lambda path: None), "^[^;]*fc1.pdparams: no such file"),
     "a directory": (instead(lambda path: path.mkdir()), "fc1.pdparams: not a regular file"),
     "a pipe": (instead(os.mkfifo), "fc1.pdparams: not a regular file"),
-    "a link": (instead(linked), "fc1.pdparams: a symbolic link, wanted the file itself"),
+    "a link": (instead(linked), r"^\S*fc1.pdparams: a symbolic link, wanted the file itself"),
     "a device": (instead(lambda path: path.symlink_to("/dev/zero")), "pdparams: a symbolic link"),
     "10 GB": (lambda d: huge(d / "fc1.pdparams"), "has 10737418240 bytes, wanted at most"),
 }
@@ -177,6 +189,8 @@ def of_directories():
             ("a" * 300, "cannot be read: File name too long"),
         ):
             yield Bad(f"{door}: {path[:20]}", partial(call, path=path), CheckpointError, said)
+        said, given = "pipe: neither a directory nor a regular file", piped
+        yield Bad(f"{door}: pipe", partial(call, path="pipe"), CheckpointError, said, given)
         given = lambda w: (w.directory / "empty").mkdir()  # noqa: E731
         missing = "fc1.pdparams: no such file; .*fc2.pdparams: no such file"
         yield Bad(f"{door}: empty", partial(call, path="empty"), CheckpointError, missing, given)

@@ -62,9 +62,15 @@ def held(w):
     """Another has the lock, and has said who it is."""
     w.lock = open(w.directory / "run" / ".lock", "r+")  # noqa: SIM115
     w.lock.truncate(0)
-    w.lock.write("process 7 on another machine\n")
+    w.lock.write("process 7\r\non another\n machine\n")
     w.lock.flush()
     fcntl.flock(w.lock, fcntl.LOCK_EX)
+
+
+def led_away(target, w):
+    """The lock is a link out of the directory."""
+    (w.directory / "run" / ".lock").unlink()
+    (w.directory / "run" / ".lock").symlink_to(w.directory / target)
 
 
 def saved_beside(w):
@@ -73,11 +79,11 @@ def saved_beside(w):
 
 
 BROKEN = {
-    "the disk is full": (refusing("write", 28), "fc1.pdparams.new: .*: No space left on device"),
-    "the quota is": (refusing("write", 122), "fc1.pdparams.new: .*: Disk quota exceeded"),
-    "EIO": (refusing("fsync", 5), "fc1.pdparams.new: cannot be written: Input/output error"),
+    "the disk is full": (refusing("write", 28), "manifest.json.new: .*: No space left on device"),
+    "the quota is": (refusing("write", 122), "manifest.json.new: .*: Disk quota exceeded"),
+    "EIO": (refusing("fsync", 5), "manifest.json.new: cannot be written: Input/output error"),
     "no rename": (uncommitted, "manifest.json: cannot be written: Permission denied"),
-    "files of 100 bytes": (partial(small_files, 100), "fc1.pdparams.new: .*: File too large"),
+    "files of 100 bytes": (partial(small_files, 100), "manifest.json.new: .*: File too large"),
     "read-only": (partial(mock.patch, "os.access", return_value=False), "run: cannot be written"),
 }
 
@@ -94,6 +100,10 @@ def of_saves():
         yield Bad(f"save_paddle: {value}", to_paddle, NonFiniteError, said, given)
     said = "run: process 7 on another machine is writing here, waited 0.1 s"
     yield Bad("save_model: a second writer", saved_beside, CheckpointError, said, held)
+    said = r"^\S*run/.lock: a symbolic link, wanted the file itself$"
+    for target in ("file", "nowhere"):
+        given = partial(led_away, target)
+        yield Bad(f"save_model: .lock leads to {target}", saved, CheckpointError, said, given)
     for name, model, said in (
         ("wider", Model_MLP_L2(2, 6, 1), r"another model: fc1.pdparams: W is float32 \[2, 5\]"),
         ("shorter", Sequential(Linear(2, 5, "fc1"), Logistic()), "fc2.pdparams, which this model"),

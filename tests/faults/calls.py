@@ -147,28 +147,49 @@ def _ways(
     bench: Bench, most: int, whole_set: tuple[str, ...], leftovers: tuple[str, ...]
 ) -> list[Way]:
     """What can go wrong with a save over a whole state, then over what killed ones left."""
-    ways: list[list[Way]] = []
-    for start in _starts(bench):
-        with bench.copy(start) as directory:
-            made = made_by(save_of(bench.writer, directory, 3))
-        ways.append(wrong_ways(start, made, leftovers if ways else whole_set))
-    whole, left = ways[0], [way for others in ways[1:] for way in others]
+    first, *others = _starts(bench)
+    whole = wrong_ways(first, _made(bench, first), whole_set)
+    left = [way for start in others for way in wrong_ways(start, _healing(bench, start), leftovers)]
     room = most - len(whole)
     return whole + bench.thinned(left, room) if room > 0 else bench.thinned(whole + left, most)
 
 
 def _starts(bench: Bench) -> list[Path]:
-    """Directories that hold 1, and those that a save of 2 over it leaves when it is killed."""
+    """A directory that holds 1, and those that a save of 2 over it leaves when it is killed."""
     first = bench.saved(1)
-    starts = {"": first}
-    with bench.copy(first) as directory:
-        made = made_by(save_of(bench.writer, directory, 2))
-    for way in wrong_ways(first, made, (KILL,)):
+    starts = {_listing(first): first}
+    for way in wrong_ways(first, _made(bench, first), (KILL,)):
         directory = bench.saved(1)
-        job = partial(_with_a_fault, bench.writer, directory, way, epoch=2)
-        in_child(lambda say, job=job: say(job()))
-        starts.setdefault(str(sorted(path.name for path in directory.iterdir())), directory)
+        _killed(bench, directory, way, epoch=2)
+        starts.setdefault(_listing(directory), directory)
     return list(starts.values())
+
+
+def _made(bench: Bench, start: Path) -> list[str]:
+    with bench.copy(start) as directory:
+        return made_by(save_of(bench.writer, directory, 3))
+
+
+def _healing(bench: Bench, start: Path) -> list[str]:
+    """The calls of a save over leftovers up to its first write.
+
+    All of them, unless that write finds what it finds over a whole set: then the rest is the same.
+    """
+    made, found = _made(bench, start), []
+    for other in (start, bench.saved(1)):
+        with bench.copy(other) as directory:
+            number = _made(bench, other).index("write")
+            _killed(bench, directory, Way(other, number, "write", KILL))
+            found.append(_listing(directory))
+    return made[: made.index("write") + 1] if found[0] == found[1] else made
+
+
+def _killed(bench: Bench, directory: Path, way: Way, epoch: int = 3) -> None:
+    in_child(lambda say: say(_with_a_fault(bench.writer, directory, way, epoch)))
+
+
+def _listing(directory: Path) -> tuple[str, ...]:
+    return tuple(sorted(path.name for path in directory.iterdir()))
 
 
 def save_of(writer: Writer, directory: Path, epoch: int) -> Callable[[], None]:

@@ -11,7 +11,7 @@ import json
 import signal
 import time
 from collections.abc import Callable, Iterator
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
@@ -83,6 +83,9 @@ class Course(NamedTuple):
     seconds: float
 
 
+COURSES: dict[str, Course] = {}  # by mixture, for all faults
+
+
 class Run(NamedTuple):
     """One of the MIXTURES in a directory, saved every so many epochs."""
 
@@ -108,20 +111,20 @@ class Brittle(Tanh):
 def while_training(stop: str, bench: Bench, trials: int) -> Iterator[Trial]:
     """One trial a stop, "kill -9", "Ctrl-C" or "nan"; those of a run share the verdict on its end.
 
-    Every mixture is run at least once, whatever `trials` says.
+    Every mixture is run at least once, if there are trials enough.
     """
     if not isinstance(bench.writer, Ours):
         raise Skipped("a training writes through opnet only")
-    course = cache(lambda mixture: _undisturbed(Run(mixture, bench.empty(), every=2)))
     made = 0
     for number in itertools.count():
-        if made >= trials and number >= len(MIXTURES):
+        if made >= trials and number >= min(trials, len(MIXTURES)):
             return
         every = 1 + number // len(MIXTURES) % 3
         run = Run(list(MIXTURES)[number % len(MIXTURES)], bench.empty(), every)
-        undisturbed = course(run.mixture)
+        if run.mixture not in COURSES:
+            COURSES[run.mixture] = _undisturbed(Run(run.mixture, bench.empty(), every=2))
         with bench.writer.going_on():
-            stops, trial = _stopped_run(bench.random, run, undisturbed, stop)
+            stops, trial = _stopped_run(bench.random, run, COURSES[run.mixture], stop)
         yield from [trial] * stops
         made += stops
 
@@ -165,6 +168,7 @@ def _undisturbed(run: Run) -> Course:
 
 def _train(run: Run, say: Say, *, num_epochs: int = EPOCHS, forwards: int = -1) -> None:
     """Goes on with the run, or begins it; says what it ends with."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores Ctrl-C
     try:
         say("begun")
         say(_end(_trained(run, num_epochs, forwards), run.directory))

@@ -19,7 +19,7 @@ from .numerics import (
     logistic_slope,
     softmax,
 )
-from .op import Op
+from .op import Op, is_plain
 from .softmax import LogSoftmax, Softmax
 from .tensors import as_tensor, described, first_of, same_tensor
 from .walk import attributes, last_op
@@ -58,6 +58,13 @@ class BinaryCrossEntropyLoss(Loss):
     def backward_inputs(self) -> Tensor:  # type: ignore[override]
         p, y = self.inputs, self.labels
         return (p - y).div_(logistic_slope(p)).div_(p.numel())
+
+    def through_head(self) -> Tensor | None:
+        """dL/dz = (p - y) / n, where the Logistic at the end of the model has made p of z."""
+        head = self.model.layers[-1] if is_plain(self.model) else None
+        if type(head) is Logistic and head.floored and same_tensor(head.outputs, self.inputs):
+            return (self.inputs - self.labels).div_(self.inputs.numel())
+        return None
 
 
 class CrossEntropyLoss(Loss):

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from .errors import NonFiniteError
-from .op import Op
+from .op import Op, sent_through
 from .tensors import as_tensor, check_dense, described, first_of, same_tensor
 from .walk import Seen, attributes, check_model
 
@@ -57,19 +57,27 @@ class Loss(Op):
     def backward(self) -> Tensor:  # type: ignore[override]
         if self.model is None:
             raise RuntimeError(f"{self}: backward needs a model: {self}(model)")
-        grads = self.backward_inputs()
+        through = self.through_head()
+        grads = self.backward_inputs() if through is None else through
         if self._seen is not None and self._seen != Seen(self.model):
             raise RuntimeError(f"{self}: the model has run or was changed since the loss was taken")
         if isinstance(self.model, Op) and not same_tensor(
             attributes(self.model).get("outputs", self.inputs), self.inputs
         ):
             raise RuntimeError(f"{self}: the predictions are not what the model put out last")
-        sent_back = self.model.backward(grads)
+        if through is None:
+            sent_back = self.model.backward(grads)
+        else:
+            sent_back = sent_through(self.model.layers[:-1], grads)
         self._seen = None if self._seen is None else Seen(self.model)  # backward may run again
         return sent_back
 
     def backward_inputs(self) -> Tensor:  # type: ignore[override]
         raise NotImplementedError(f"{self}: has no backward")
+
+    def through_head(self) -> Tensor | None:
+        """dL/d inputs of the model's last op, where the two rules make a simpler one; else None."""
+        return None
 
 
 class MeanSquaredErrorLoss(Loss):

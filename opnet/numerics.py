@@ -1,5 +1,6 @@
 """Pure tensor functions that two or more rules share, each protective number with its reason."""
 
+import functools
 import math
 
 import torch
@@ -37,8 +38,13 @@ def cross_entropy_of_logits(z: Tensor, y: Tensor) -> Tensor:
 
     Both logarithms are at least 0, so no two large numbers cancel, and neither overflows.
     """
-    zero = z.new_zeros(())
+    zero = _zero(z.dtype, z.device)
     return torch.lerp(torch.logaddexp(z, zero), torch.logaddexp(-z, zero), y)
+
+
+@functools.cache
+def _zero(dtype: torch.dtype, device: torch.device) -> Tensor:
+    return torch.zeros((), dtype=dtype, device=device)
 
 
 def softmax(z: Tensor) -> Tensor:

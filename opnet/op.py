@@ -178,25 +178,42 @@ class Sequential(Op):
 
     @half_of
     def backward(self, grads: Tensor) -> Tensor:
-        for layer in reversed(self.layers):
-            grads = _sent_back(layer, layer.backward(grads))
-        return grads
+        return sent_through(self.layers, grads)
 
     def backward_params(self, grads: Tensor) -> None:
         """All that a training step needs: every `grads`, but not dL/d inputs of the first layer."""
-        first, *others = self.layers
-        for layer in reversed(others):
-            grads = _sent_back(layer, layer.backward(grads))
-        if has_halves(first):
-            first.backward_params(grads)
-        else:
-            first.backward(grads)
+        walk_back(self.layers, grads)
 
     def backward_inputs(self, grads: Tensor) -> Tensor:
         for layer in reversed(self.layers):
             half = layer.backward_inputs if has_halves(layer) else layer.backward
             grads = _sent_back(layer, half(grads))
         return grads
+
+
+def is_plain(model: Any) -> bool:
+    """Whether gradients walk through the model's `layers`, two or more, and nothing else."""
+    cls = type(model)
+    plain = isinstance(model, Sequential) and cls.backward is Sequential.backward
+    alike = plain and cls.backward_params is Sequential.backward_params
+    return alike and "backward" not in vars(model) and len(model.layers) > 1
+
+
+def sent_through(layers: list[Any], grads: Tensor) -> Tensor:
+    """dL/d inputs of ops in a row from dL/d outputs, and every `grads` of theirs."""
+    for layer in reversed(layers):
+        grads = _sent_back(layer, layer.backward(grads))
+    return grads
+
+
+def walk_back(layers: list[Any], grads: Tensor) -> None:
+    """Every `grads` of ops in a row, but not dL/d inputs of the first one."""
+    first, *others = layers
+    grads = sent_through(others, grads)
+    if has_halves(first):
+        first.backward_params(grads)
+    else:
+        first.backward(grads)
 
 
 def _sent_back(layer: Any, grads: Tensor | None) -> Tensor:

@@ -1,5 +1,6 @@
 """What all optimizers share: the walk over params, clipping, decay, and what is kept of each."""
 
+import operator
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import repeat
 from types import MappingProxyType
@@ -61,6 +62,7 @@ class Optimizer:
         self.clip_value = _limit(f"{who}: clip_value", clip_value)
         self.clip_norm = _limit(f"{who}: clip_norm", clip_norm)
         self._memories: dict[tuple[str, str], tuple[Any, Memory]] = {}  # by layer name and key
+        self._known: tuple[list[Tensor], list[Tensor]] = [], []  # alike, as last looked at
         self._named: list[tuple[Any, str]] = []  # ops with their names, as last found
 
     def step(self) -> None:
@@ -106,17 +108,15 @@ class Optimizer:
                 memory[name] = int(came)
 
     def _params_and_grads(self) -> tuple[list[str], list[Tensor], list[Tensor]]:
-        keys, params, grads = [], [], []
-        for op in leaf_ops(self.model):
-            if own := dict_of(op, "params"):
-                found = dict_of(op, "grads")
-                for key, param in own.items():
-                    grad = found.get(key)
-                    if type(grad) is not Tensor or not _alike(grad, param):
-                        grad = self._fitted(op, key, param, grad)
-                    keys.append(key)
-                    params.append(param)
-                    grads.append(grad)
+        places = [(op, key) for op in leaf_ops(self.model) for key in dict_of(op, "params")]
+        keys = [key for _, key in places]
+        params = [op.params[key] for op, key in places]
+        grads: list[Any] = [dict_of(op, "grads").get(key) for op, key in places]
+        if not (_are(params, self._known[0]) and _are(grads, self._known[1])):
+            for i, (op, key) in enumerate(places):
+                if type(grads[i]) is not Tensor or not _alike(grads[i], params[i]):
+                    grads[i] = self._fitted(op, key, params[i], grads[i])
+            self._known = params, grads
         return keys, params, grads
 
     def _fitted(self, op: Any, key: str, param: Tensor, grad: Tensor | None) -> Tensor:
@@ -176,6 +176,11 @@ def _within_norm(grads: list[Tensor], limit: float) -> list[Tensor]:
     norm = torch.linalg.vector_norm(torch.stack(norms)) if norms else torch.tensor(0.0)
     factor = limit / (norm + 1e-6)  # torch's guard against a norm of 0
     return [grad * factor.clamp_max(1) for grad in grads]
+
+
+def _are(tensors: list[Any], others: list[Tensor]) -> bool:
+    """Whether they are the very same objects."""
+    return len(tensors) == len(others) and all(map(operator.is_, tensors, others))
 
 
 def _alike(grad: Tensor, param: Tensor) -> bool:

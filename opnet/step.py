@@ -13,7 +13,7 @@ from torch import Tensor
 
 from .ahead import blocks
 from .blocks import Gradient, Together, reusing
-from .op import forward_of, has_halves
+from .op import forward_of, has_halves, walk_back
 from .rows import Source
 from .walk import named_ops, untouched
 
@@ -108,7 +108,10 @@ def _weighed(means: list[Tensor], weights: list[float]) -> Tensor:
 
 def _walk_back(model: Any, loss_fn: Any) -> None:
     """Every `grads` of the model, but not dL/d inputs of its first op."""
-    if has_halves(loss_fn):
+    through_head = getattr(loss_fn, "through_head", None)
+    if through_head and (grads := through_head()) is not None:
+        walk_back(model.layers[:-1], grads)
+    elif has_halves(loss_fn):
         walk = model.backward_params if has_halves(model) else model.backward
         walk(loss_fn.backward_inputs())
     else:

@@ -35,6 +35,7 @@ from .manifest import Entry, Manifest
 
 AS_THEY_ARE = "to read the files as they are, delete manifest.json or pass verify=False"
 ELSEWHERE = "choose another directory or empty this one"
+RENAME = "give the layers other names"
 
 
 class Content(NamedTuple):
@@ -49,6 +50,7 @@ def commit(directory: Path, files: Mapping[str, Content], about: Mapping[str, An
 
     What fails after the commit is a CheckpointError too, which says that the new set is there.
     """
+    manifests.check_names(files, str(directory), RENAME)
     with locked(directory):
         before = heal(directory)
         _check_places(directory, [*files, MANIFEST])

@@ -10,15 +10,20 @@ from torch import Tensor
 from ..archive import packed
 from ..errors import CheckpointError, NonFiniteError
 from ..files import listed, said
-from .atomic import ELSEWHERE, Content, commit, read_manifest
+from .atomic import ELSEWHERE, RENAME, Content, commit, read_manifest
 from .contents import Layers, Memory, layers_of, non_finite
 from .load import Found, faults_of, read
-from .manifest import OPTIMIZER, SUFFIX
+from .manifest import OPTIMIZER, SUFFIX, check_names
 
 
 def prepare(directory: str | Path, model: Any) -> Path:
-    """Make `directory`, parents too; refuse it when it holds layers that are not this model's."""
-    directory, layers = made(Path(directory)), layers_of(model)
+    """Make `directory`, parents too; refuse it when it holds layers that are not this model's.
+
+    A model is refused where the name of a layer can be no file's.
+    """
+    directory, layers = Path(directory), layers_of(model)
+    check_names((f"{name}{SUFFIX}" for name in layers), str(directory), RENAME)
+    made(directory)
     manifest = read_manifest(directory, ELSEWHERE)
     files = manifest.files if manifest else [path.name for path in listed(directory)]
     there = {name.removesuffix(SUFFIX) for name in files if name.endswith(SUFFIX)}

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from opnet import CheckpointError, Linear, Sequential, checkpoint
+from opnet import CheckpointError, Linear, Op, Sequential, checkpoint
 from opnet.walk import state
 
 
@@ -76,3 +76,52 @@ def test_a_name_that_no_file_can_have_is_refused_before_anything_is_written(make
         with pytest.raises(CheckpointError, match=f"within: {said}.*; {way_out}$"):
             write()
     assert [path.name for path in tmp_path.rglob("*") if path.name != ".lock"] == ["within"]
+
+
+# --- names that other programs give to tensors, given by a learner
+
+
+class Holds(Op):
+    """y = x, with params of any name."""
+
+    def __init__(self, **params):
+        super().__init__("fc1")
+        self.params = params
+
+    def forward(self, inputs):
+        return inputs
+
+    def backward_inputs(self, grads):
+        return grads
+
+
+KEYS = {
+    "as nn.Linear": {"weight": (3, 2), "bias": (3,)},
+    "square": {"weight": (3, 3)},
+    "as nn.BatchNorm": {"weight": (3,), "running_mean": (3,), "num_batches_tracked": ()},
+    "twice in ours": {"_mean": (3,), "running_mean": (3,)},
+}
+
+
+@pytest.mark.parametrize("verify", [True, False])
+@pytest.mark.parametrize("shapes", KEYS.values(), ids=KEYS)
+def test_keys_of_other_programs_come_back_in_an_op_that_calls_them_so(shapes, verify, tmp_path):
+    model, other = (
+        Holds(**{key: fill(shape) for key, shape in shapes.items()})
+        for fill in (torch.randn, torch.zeros)
+    )
+    for _ in range(2):
+        checkpoint.save(checkpoint.prepare(tmp_path, model), checkpoint.layers_of(model))
+    checkpoint.load(tmp_path, other, verify=verify)
+    assert all(map(torch.equal, state(other), state(model)))
+    (tmp_path / "manifest.json").unlink()
+    checkpoint.load(tmp_path, other)
+
+
+def test_files_of_one_save_are_named_as_they_are_where_they_do_not_fit(tmp_path):
+    model = Holds(weight=torch.ones(3, 2), bias=torch.ones(3))
+    checkpoint.save(tmp_path, checkpoint.layers_of(model))
+    with pytest.raises(
+        CheckpointError, match=r"holds \['bias', 'weight'\], model wants \['W', 'b'"
+    ):
+        checkpoint.load(tmp_path, Linear(2, 3, "fc1"))

@@ -143,9 +143,14 @@ def faults_of(found: Found, wanted: Layers, transpose: bool | None = None) -> st
 
 
 def translated(found: Found, wanted: Layers | None, transpose: bool | None) -> Layers:
-    """The layers found under opnet's names and the way round that opnet has them."""
+    """The layers found under opnet's names and the way round that opnet has them.
+
+    What opnet has written, and nobody changed, is so already.
+    """
     if transpose is not None:
         check_flag("load: transpose", transpose)
+    if found.verified:
+        return {name: part.tensors for name, part in found.layers.items()}
     return {
         name: foreign.translated(
             part.tensors, (wanted or {}).get(name), part.by, transpose, f"{found.path}: {name}"

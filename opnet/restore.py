@@ -10,7 +10,7 @@ import torch
 from . import checkpoint
 from .allowance import Allowance
 from .checkpoint import Found
-from .describe import OWN, Description, description
+from .describe import OWN, Description, changed, description
 from .errors import CheckpointError, check_path
 from .foreign import orientation
 from .op import Op
@@ -59,6 +59,9 @@ def load(path: str | Path, *, transpose: bool | None = None, verify: bool = True
             model = _made(told)
         checkpoint.layers_of(model)  # that they can be filled
     checkpoint.assign(found, model, transpose=transpose)
+    with _blamed(found.path):
+        if other := changed(told, model):
+            raise CheckpointError(f"{other}; {MAKE_IT}")
     return model
 
 

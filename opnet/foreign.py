@@ -10,7 +10,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from .errors import CheckpointError
+from .errors import CheckpointError, plain
 from .tensors import misfits
 
 Program = Literal["torch", "paddle"]
@@ -55,7 +55,7 @@ def translated(
             continue
         name, value = _ours(key, tensor, (wanted or {}).get("W"), by, transpose, who)
         if name in ours:
-            raise CheckpointError(f"{who}: holds {name} twice, once as {key}")
+            raise CheckpointError(f"{who}: holds {name} twice, once as {plain(key)}")
         ours[name] = value
     return ours
 

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from ..errors import CheckpointError
+from ..errors import CheckpointError, joined
 from ..files import (
     MANIFEST,
     NEW,
@@ -136,7 +136,7 @@ def read_set(directory: Path, way_out: str) -> tuple[Manifest | None, dict[str, 
         if not faults:
             return manifest, data
         if read_manifest(directory, way_out) == manifest:
-            raise CheckpointError("; ".join(faults))
+            raise CheckpointError(joined(faults))
 
 
 def read_unverified(
@@ -160,7 +160,7 @@ def read_unverified(
         if _manifest_if_sound(directory) != manifest:
             continue  # a writer has committed in between
         if faults:
-            raise CheckpointError("; ".join(faults))
+            raise CheckpointError(joined(faults))
         return manifest, data
 
 

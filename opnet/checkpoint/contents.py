@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from ..arrays import STORAGES
+from ..errors import plain
 from ..tensors import kind_of
 from ..walk import dict_of, named_ops
 
@@ -28,7 +29,7 @@ def layers_of(model: Any) -> Layers:
             if not isinstance(key, str):
                 raise TypeError(f"{name}: a key of its tensors is {key!r:.80}, wanted a string")
             if not is_plain(tensor):
-                raise TypeError(f"{name}: {key} is {kind_of(tensor)}, wanted {PLAIN}")
+                raise TypeError(f"{name}: {plain(key)} is {kind_of(tensor)}, wanted {PLAIN}")
     return {name: tensors for name, tensors in layers.items() if tensors}
 
 
@@ -51,7 +52,7 @@ def memory_of(optimizer: Any) -> Memory:
 def non_finite(layers: Mapping[str, Mapping[str, Tensor]]) -> str:
     """The tensors that hold nan or infinite values, in one line; empty when there are none."""
     bad = [
-        f"{key} of {name}"
+        f"{plain(key)} of {name}"
         for name, tensors in layers.items()
         for key, tensor in tensors.items()
         if not tensor.isfinite().all()

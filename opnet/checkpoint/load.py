@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from .. import foreign
-from ..errors import CheckpointError, check_flag
+from ..errors import CheckpointError, check_flag, joined, plain
 from ..files import MANIFEST, listed, read_file, said
-from ..tensors import misfits
+from ..tensors import in_a_row, misfits
 from .atomic import AS_THEY_ARE, read_set, read_unverified
 from .contents import Layers, Memory, layers_of, memory_of, non_finite
 from .manifest import OPTIMIZER, SUFFIX
@@ -101,7 +101,7 @@ def assign(
     kept = _of_this_kind(found, memory)
     unfit = misfits(kept, memory, "optimizer") if kept else []
     faults = [faults_of(found, wanted, transpose), *(f"{OPTIMIZER}: {fault}" for fault in unfit)]
-    if unfit_all := "; ".join(filter(None, faults)):
+    if unfit_all := joined(filter(None, faults)):
         raise CheckpointError(f"{found.path}: {unfit_all}")
     layers = translated(found, wanted, transpose)
     if bad := non_finite(layers | {OPTIMIZER: kept}):
@@ -133,9 +133,10 @@ def _all_or_none(tensors: list[Tensor], path: Path) -> Iterator[None]:
 def faults_of(found: Found, wanted: Layers, transpose: bool | None = None) -> str:
     """All that keeps the layers found from fitting the wanted ones, in one line; empty if none."""
     if strangers := sorted(found.layers.keys() ^ wanted.keys()):
-        return f"holds {sorted(found.layers)}, model wants {sorted(wanted)}: {strangers[0]} differs"
+        here, there = in_a_row(found.layers), in_a_row(wanted)
+        return f"holds {here}, model wants {there}: {plain(strangers[0])} differs"
     layers = translated(found, wanted, transpose)
-    return "; ".join(
+    return joined(
         f"{name}{SUFFIX}: {fault}"
         for name, tensors in wanted.items()
         for fault in misfits(layers[name], tensors, "model")

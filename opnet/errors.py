@@ -92,8 +92,12 @@ def check_path(who: str, value: object) -> Path:
     text = os.fspath(value) if isinstance(value, os.PathLike) else value
     if not isinstance(text, str):
         raise TypeError(f"{who} is {value!r}, wanted a path")
-    if not text or "\0" in text:
-        raise ValueError(f"{who} is {text!r}, wanted a path")
+    try:
+        if not text or "\0" in text:
+            raise ValueError
+        os.fsencode(text)
+    except ValueError:  # UnicodeEncodeError is one
+        raise ValueError(f"{who} is {text!r}, wanted a path") from None
     return Path(text)
 
 

@@ -15,6 +15,7 @@ from ..tensors import described
 FORMAT, VERSION = "opnet checkpoint", 1
 MOST_BYTES = 2**24
 MOST = 2**53  # saves, and bytes of a file
+RESUME = "resume"  # the directory of a run, below that of its model: the two change at other times
 SUFFIX, OPTIMIZER, STATE = ".pdparams", "optimizer.pdopt", "run.pdstate"
 MOST_OF_NAME = 200  # bytes of a layer's name: file systems take 255, with what comes behind it
 WANTED = (

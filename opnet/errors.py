@@ -4,10 +4,11 @@ import math
 import operator
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}")
+MOST_FAULTS = 5  # that one error tells
 
 
 class CheckpointError(ValueError):
@@ -16,6 +17,19 @@ class CheckpointError(ValueError):
 
 class NonFiniteError(ArithmeticError):
     """A loss, score or weight that is nan or infinite, and where it was first seen."""
+
+
+def plain(text: object, most: int = 80) -> str:
+    """The first letters of a text that a file gave: what would end the line or hide is escaped."""
+    letters = (c if c.isprintable() else ascii(c)[1:-1] for c in str(text)[:most])
+    return "".join(letters)
+
+
+def joined(faults: Iterable[str]) -> str:
+    """The faults in one line, of many the first; empty where there is none."""
+    faults = list(faults)
+    more = [f"{len(faults) - MOST_FAULTS} more"] if len(faults) > MOST_FAULTS else []
+    return "; ".join(faults[:MOST_FAULTS] + more)
 
 
 def check_count(who: str, value: object, lowest: int = 1) -> int:
@@ -78,8 +92,12 @@ def check_path(who: str, value: object) -> Path:
     text = os.fspath(value) if isinstance(value, os.PathLike) else value
     if not isinstance(text, str):
         raise TypeError(f"{who} is {value!r}, wanted a path")
-    if not text or "\0" in text:
-        raise ValueError(f"{who} is {text!r}, wanted a path")
+    try:
+        if not text or "\0" in text:
+            raise ValueError
+        os.fsencode(text)
+    except ValueError:  # UnicodeEncodeError is one
+        raise ValueError(f"{who} is {text!r}, wanted a path") from None
     return Path(text)
 
 

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+TOO_MANY = 10**100  # Python prints no whole number of some thousand digits
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}")
 MOST_FAULTS = 5  # that one error tells
 
@@ -33,15 +34,16 @@ def joined(faults: Iterable[str]) -> str:
 
 
 def check_count(who: str, value: object, lowest: int = 1) -> int:
-    """`value` as an int. TypeError for what is no whole number, ValueError below `lowest`."""
+    """`value` as an int. TypeError for no whole number, ValueError out of range."""
     try:
         if isinstance(value, bool):
             raise TypeError
         number = operator.index(value)  # type: ignore[arg-type]
     except TypeError:
         raise TypeError(f"{who} is {value!r}, wanted a whole number >= {lowest}") from None
-    if number < lowest:
-        raise ValueError(f"{who} is {number}, wanted a whole number >= {lowest}")
+    if not lowest <= number < TOO_MANY:
+        came = number if abs(number) < TOO_MANY else "beyond all that can be counted"
+        raise ValueError(f"{who} is {came}, wanted a whole number >= {lowest}")
     return number
 
 

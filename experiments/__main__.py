@@ -44,8 +44,10 @@ def arguments() -> argparse.Namespace:
     everything = commands.add_parser("all", help="run every script", allow_abbrev=False)
     ledger = commands.add_parser("ledger", help="every number of the sources", allow_abbrev=False)
     everything.add_argument("--animate", action="store_true", help="write the animated GIFs too")
-    everything.add_argument("--out", type=Path, default=Path("checkpoints/runs"))
-    everything.add_argument("--ledger", type=Path, help="write their ledger there, in Markdown")
+    everything.add_argument("--out", type=flags.path, default=Path("checkpoints/runs"))
+    everything.add_argument(
+        "--ledger", type=flags.path, help="write their ledger there, in Markdown"
+    )
     everything.add_argument("--format", nargs="+", choices=("png", "pdf", "svg"), default=["png"])
     for command in (everything, ledger):
         command.add_argument("--seed", type=flags.whole_number(0), default=0)

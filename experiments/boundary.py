@@ -1,7 +1,6 @@
 """The decision boundary of a saved checkpoint, with moons around it."""
 
 import argparse
-from pathlib import Path
 
 from experiments import cli, flags
 from experiments.rows import Outcome
@@ -12,7 +11,7 @@ ROWS = 1000
 def arguments() -> argparse.ArgumentParser:
     parser = flags.parser("boundary", __doc__)
     parser.set_defaults(seed=1)  # 0 has drawn what the shipped weights were trained on
-    parser.add_argument("checkpoint", type=Path, help="directory of <layer>.pdparams files")
+    parser.add_argument("checkpoint", type=flags.path, help="directory of <layer>.pdparams files")
     parser.add_argument("--noise", type=flags.amount, default=0.2, help="of the moons drawn")
     return parser
 

@@ -22,7 +22,7 @@ def parser(
     flags.set_defaults(name=name, animate=False)
     flags.add_argument("--seed", type=whole_number(0), default=0, help="the first, of several")
     flags.add_argument("--device", type=device, default="auto", help="auto, cpu, cuda, mps")
-    flags.add_argument("--out", type=Path, default=Path("checkpoints/runs") / name)
+    flags.add_argument("--out", type=path, default=Path("checkpoints/runs") / name)
     flags.add_argument("--format", nargs="+", choices=("png", "pdf", "svg"), default=["png"])
     flags.add_argument("--no-figures", action="store_true")
     flags.add_argument("--show", action="store_true", help="open the figures in windows")
@@ -51,6 +51,13 @@ def amount(text: str) -> float:
     if not math.isfinite(number) or number < 0:
         raise argparse.ArgumentTypeError(f"{text} is not a finite number >= 0")
     return number
+
+
+def path(text: str) -> Path:
+    """An argparse type: a path. An empty one, as of a variable that is not set, is none."""
+    if not text:
+        raise argparse.ArgumentTypeError("'' is no path")
+    return Path(text)
 
 
 def device(text: str) -> str:

@@ -29,7 +29,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--lr", type=flags.amount, help="learning rate (8)")
     parser.add_argument("--epochs", type=count, help="full-batch steps (1000)")
     parser.add_argument("--keep", choices=("best_score", "best_loss", "last"), default="best_score")
-    parser.add_argument("--save-dir", type=Path, default=Path("checkpoints/runs/moons"))
+    parser.add_argument("--save-dir", type=flags.path, default=Path("checkpoints/runs/moons"))
     parser.add_argument("--save-every", type=count, metavar="EPOCHS", help="for --resume")
     either = parser.add_mutually_exclusive_group()  # a film shows its run from the start
     either.add_argument("--resume", action="store_true", help="go on with a run that was stopped")

@@ -4,6 +4,7 @@ The convention is scikit-learn's: an argument is kept as the attribute of its na
 """
 
 import inspect
+import json
 from typing import Any
 
 from torch import Tensor
@@ -18,6 +19,7 @@ Description = dict[str, Any]
 def description(op: Any) -> Description:
     """{"class": name, "arguments": {...}}, and "layers" where a constructor takes them in a row.
 
+    Where it makes them itself, they are told under "holds": they may have been changed since.
     A class of opnet's own is called "opnet.Linear", another "Square". Where an argument is not kept
     or no plain value, "arguments" is None and "why" names it: the op can be saved, not rebuilt.
     """
@@ -37,7 +39,30 @@ def description(op: Any) -> Description:
             made["arguments"][key] = value
         elif key not in SETS_UP:
             return made | {"arguments": None, "why": f"{cls.__name__} keeps no plain {key!r}"}
+    if "layers" not in made and hasattr(op, "layers"):
+        made["holds"] = [description(layer) for layer in op.layers]
     return made
+
+
+def changed(told: Description, model: Any) -> str:
+    """Which of the layers told is not what a constructor has made, in one line; empty if none."""
+    if "holds" not in told:
+        layers = zip(told.get("layers", []), getattr(model, "layers", []), strict=False)
+        return next(filter(None, (changed(was, layer) for was, layer in layers)), "")
+    who, was = f"{told['class']} cannot be made again", told["holds"]
+    made = [description(layer) for layer in model.layers]
+    if len(was) != len(made):
+        return f"{who}: has {len(was)} layers, its constructor makes {len(made)}"
+    for position, (own, other) in enumerate(zip(was, made, strict=True)):
+        if _text(own) != _text(other):
+            names = f"{own['class']!s:.80}", other["class"]
+            kind = "another" if names[0] == names[1] else names[1]
+            return f"{who}: layer {position} is {names[0]}, its constructor makes {kind}"
+    return ""
+
+
+def _text(told: Description) -> str:
+    return json.dumps(told, sort_keys=True)  # in which nan is equal to itself
 
 
 def parameters(cls: type) -> dict[str, inspect.Parameter]:

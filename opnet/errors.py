@@ -4,10 +4,12 @@ import math
 import operator
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
+TOO_MANY = 10**100  # Python prints no whole number of some thousand digits
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}")
+MOST_FAULTS = 5  # that one error tells
 
 
 class CheckpointError(ValueError):
@@ -18,16 +20,30 @@ class NonFiniteError(ArithmeticError):
     """A loss, score or weight that is nan or infinite, and where it was first seen."""
 
 
+def plain(text: object, most: int = 80) -> str:
+    """The first letters of a text that a file gave: what would end the line or hide is escaped."""
+    letters = (c if c.isprintable() else ascii(c)[1:-1] for c in str(text)[:most])
+    return "".join(letters)
+
+
+def joined(faults: Iterable[str]) -> str:
+    """The faults in one line, of many the first; empty where there is none."""
+    faults = list(faults)
+    more = [f"{len(faults) - MOST_FAULTS} more"] if len(faults) > MOST_FAULTS else []
+    return "; ".join(faults[:MOST_FAULTS] + more)
+
+
 def check_count(who: str, value: object, lowest: int = 1) -> int:
-    """`value` as an int. TypeError for what is no whole number, ValueError below `lowest`."""
+    """`value` as an int. TypeError for no whole number, ValueError out of range."""
     try:
         if isinstance(value, bool):
             raise TypeError
         number = operator.index(value)  # type: ignore[arg-type]
     except TypeError:
         raise TypeError(f"{who} is {value!r}, wanted a whole number >= {lowest}") from None
-    if number < lowest:
-        raise ValueError(f"{who} is {number}, wanted a whole number >= {lowest}")
+    if not lowest <= number < TOO_MANY:
+        came = number if abs(number) < TOO_MANY else "beyond all that can be counted"
+        raise ValueError(f"{who} is {came}, wanted a whole number >= {lowest}")
     return number
 
 
@@ -78,8 +94,12 @@ def check_path(who: str, value: object) -> Path:
     text = os.fspath(value) if isinstance(value, os.PathLike) else value
     if not isinstance(text, str):
         raise TypeError(f"{who} is {value!r}, wanted a path")
-    if not text or "\0" in text:
-        raise ValueError(f"{who} is {text!r}, wanted a path")
+    try:
+        if not text or "\0" in text:
+            raise ValueError
+        os.fsencode(text)
+    except ValueError:  # UnicodeEncodeError is one
+        raise ValueError(f"{who} is {text!r}, wanted a path") from None
     return Path(text)
 
 

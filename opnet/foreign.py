@@ -1,7 +1,8 @@
 """What other programs call the tensors of a layer, and which way round they lay a matrix.
 
 torch's nn.Linear keeps weight [O, I], Paddle's [I, O] as opnet does; both keep vectors as [F],
-where opnet has rows [1, F]. A file that already says W and b passes as it is.
+where opnet has rows [1, F]. A file that already says W and b passes as it is, and so does one that
+fits: an op of a learner's may call its own tensors as others do.
 """
 
 from collections.abc import Mapping
@@ -9,7 +10,8 @@ from typing import Literal
 
 from torch import Tensor
 
-from .errors import CheckpointError
+from .errors import CheckpointError, plain
+from .tensors import misfits
 
 Program = Literal["torch", "paddle"]
 VECTORS = {
@@ -45,7 +47,7 @@ def translated(
     `transpose` says of `weight` what the file cannot: True, it is [O, I]; False, it is [I, O].
     CheckpointError where a square matrix of torch's leaves both open, or two keys become one.
     """
-    if "W" in found:
+    if "W" in found or (wanted is not None and not misfits(found, wanted, who)):
         return dict(found)
     ours: dict[str, Tensor] = {}
     for key, tensor in found.items():
@@ -53,7 +55,7 @@ def translated(
             continue
         name, value = _ours(key, tensor, (wanted or {}).get("W"), by, transpose, who)
         if name in ours:
-            raise CheckpointError(f"{who}: holds {name} twice, once as {key}")
+            raise CheckpointError(f"{who}: holds {name} twice, once as {plain(key)}")
         ours[name] = value
     return ours
 

@@ -10,14 +10,14 @@ import torch
 from . import checkpoint
 from .allowance import Allowance
 from .checkpoint import Found
-from .describe import OWN, Description, description
-from .errors import CheckpointError, check_path
+from .describe import OWN, Description, changed, description
+from .errors import CheckpointError, check_path, plain
 from .foreign import orientation
 from .op import Op
 from .paddle import paddle_bytes
 
 DTYPES = ("float16", "bfloat16", "float32", "float64")
-MOST_LAYERS_DEEP = 20
+MOST_LAYERS, MOST_LAYERS_DEEP = 10_000, 20
 MAKE_IT = "make it and use load_model of a runner"
 TWO_LAYERS = ("fc1.pdparams", "fc2.pdparams")  # what is looked for where no manifest says
 
@@ -56,9 +56,13 @@ def load(path: str | Path, *, transpose: bool | None = None, verify: bool = True
         if told is None:
             told, transpose = _two_layers(found, transpose)
         with torch.random.fork_rng(devices=[]), Allowance(_allowed(found), MAKE_IT):
+            _count(told)
             model = _made(told)
         checkpoint.layers_of(model)  # that they can be filled
     checkpoint.assign(found, model, transpose=transpose)
+    with _blamed(found.path):
+        if other := changed(told, model):
+            raise CheckpointError(f"{other}; {MAKE_IT}")
     return model
 
 
@@ -84,9 +88,25 @@ def _is_op(thing: Any) -> bool:
 
 
 def _allowed(found: Found) -> int:
-    """The bytes that its model may take: the sizes in a manifest may be made up."""
+    """The bytes that its model may take: the sizes in a manifest may be made up.
+
+    Many tensors may be views of one storage, which takes its bytes once.
+    """
     tensors = (tensor for part in found.layers.values() for tensor in part.tensors.values())
-    return 2**24 + 16 * sum(tensor.nbytes for tensor in tensors)
+    storages = {s.data_ptr(): s.nbytes() for s in (t.untyped_storage() for t in tensors)}
+    return 2**24 + 16 * sum(storages.values())
+
+
+def _count(told: Any) -> None:
+    """CheckpointError for more layers than a file of a few bytes each should be able to ask for."""
+    todo, count = [told], 0
+    while todo:
+        layers = told.get("layers") if isinstance(told := todo.pop(), dict) else None
+        if isinstance(layers, list):
+            todo += layers
+            count += len(layers)
+        if count > MOST_LAYERS:
+            raise CheckpointError(f"describes more than {MOST_LAYERS} layers; {MAKE_IT}")
 
 
 def _made(told: Any, depth: int = 0) -> Any:
@@ -148,5 +168,5 @@ def _blamed(path: Path) -> Iterator[None]:
     except RecursionError:
         raise CheckpointError(f"{path}: its model is too deep") from None
     except Exception as error:  # a constructor may raise what it likes
-        said = " ".join(str(error).split())
-        raise CheckpointError(f"{path}: {said.removeprefix(f'{path}: '):.400}") from error
+        said = " ".join(str(error).split()).removeprefix(f"{path}: ")
+        raise CheckpointError(f"{path}: {plain(said, 400)}") from error

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .errors import plain
+
 _log = logging.getLogger(__name__)
 
 
@@ -104,15 +106,19 @@ def kind_of(value: object) -> str:
 def unlike(came: Mapping[str, str], wanted: Mapping[str, str], who: str) -> list[str]:
     """Where the kinds that came are not those that `who` wants: in names, dtypes, shapes."""
     if came.keys() != wanted.keys():
-        return [f"holds {_row(came)}, {who} wants {_row(wanted)}"]
+        return [f"holds {in_a_row(came)}, {who} wants {in_a_row(wanted)}"]
     pairs = ((key, came[key], wanted[key]) for key in wanted)
-    return [f"{key} is {has}, {who} wants {want:.80}" for key, has, want in pairs if has != want]
+    return [
+        f"{plain(key)} is {has}, {who} wants {plain(want)}"
+        for key, has, want in pairs
+        if has != want
+    ]
 
 
-def _row(keys: Iterable[str]) -> str:
+def in_a_row(keys: Iterable[str]) -> str:
     """The keys in order, of many only the first."""
     row = str(sorted(keys))
-    return row if len(row) <= 1000 else f"{row[:1000]}..."
+    return row if len(row) <= 500 else f"{row[:500]}..."
 
 
 def as_matrix(x: Tensor) -> Tensor:

@@ -57,16 +57,19 @@ def named_layers(model: Any) -> list[tuple[str, Any]]:
     given = [given_name(layer) for layer in model.layers]
     taken: dict[str, int] = {}
     for position, name in enumerate(given):
-        if name and taken.setdefault(check_name(f"{who}: name", name).lower(), position) < position:
-            first = taken[name.lower()]
+        if (
+            name
+            and taken.setdefault(check_name(f"{who}: name", name).casefold(), position) < position
+        ):
+            first = taken[name.casefold()]
             raise ValueError(f"{who}: layers {first} and {position} are both named {name!r}")
     held_as = {id(value): key for key, value in attributes(model).items()}
 
     def found_name(position: int, layer: Any) -> str:
         name = held_as.get(id(layer)) or f"{type(layer).__name__}_{position}"
-        while name.lower() in taken:  # only given names can clash
+        while name.casefold() in taken:  # only given names can clash
             name += "_"
-        taken[name.lower()] = position
+        taken[name.casefold()] = position
         return name
 
     return [(given[i] or found_name(i, layer), layer) for i, layer in enumerate(model.layers)]

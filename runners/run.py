@@ -90,9 +90,9 @@ class Run:
                 if self.runner.stop:
                     break
                 self._epoch_and_after(epoch)
-                if resumable and (interrupted() or (epoch + 1) % resumable.every == 0):
+                if resumable and (interrupted() or resumable.due(epoch + 1)):
                     self.read()
-                    resumable.save(self, self.epochs_read)
+                    resumable.save(self, self.epochs_read, ended=self.runner.stop)
                 if interrupted():
                     done = f"epoch {self.epochs_read}/{self.log.num_epochs}"
                     raise KeyboardInterrupt(f"after {done}, which is saved: resume goes on from it")

@@ -22,7 +22,7 @@ from opnet.walk import check_model, check_places, named_ops, state, untouched
 from .best import KEEP, Best, about, alone
 from .doors import check_part, count_or_none, number, several
 from .log import Log
-from .resume import Resumable
+from .resume import Resumable, check_free
 from .run import Run, checked_callbacks, rate_of
 
 
@@ -95,6 +95,7 @@ class RunnerV2_1:
         its end, and on Ctrl-C, which then waits for the end of the epoch. `resume=True` goes on
         from there: `num_epochs` is the total, and all ends as if the run had never stopped, to the
         last bit; other settings or data are a CheckpointError. Where nothing is, it starts anew.
+        Without a `save_every` it takes that of the run it goes on with, else saves each 10 s.
         On a CPU the rows of a step go through the model in blocks that fit its cache, or of
         `block_size` rows: gradient, loss and score are those of all rows together, to rounding.
         X may be larger than the memory: what has __len__ and slicing, as `data.from_npy(path)`, is
@@ -126,23 +127,25 @@ class RunnerV2_1:
             raise TypeError("train: batch_size needs rows in memory, X is read block by block")
         if num_epochs == 0 and not resume:
             return
-        if directory is not None:
-            checkpoint.prepare(directory, self.model)
         if generator is None and _is_split(train_rows, batch_size):
             generator = fresh_generator("train")
-        resumable = None
-        if save_every and directory:
-            made_of = {"keep": keep, "batch_size": batch_size, "data": [train_rows, dev_rows]}
-            saved = made_of, directory, save_every
-            resumable = Resumable(self, hooks, schedule, generator, *saved)
-        with alone(directory), self._threads(train_rows[0], threads):
+        where = directory and directory.absolute()  # also where a callback goes elsewhere
+        resumable, data = None, [train_rows, dev_rows]
+        if where and (save_every or resume):
+            made_of = {"keep": keep, "batch_size": batch_size, "data": data}
+            resumable = Resumable(self, hooks, schedule, generator, made_of, where, save_every)
+        if directory is not None:
+            checkpoint.prepare(directory, self.model)
+        with alone(where), self._threads(train_rows[0], threads):
             if resumable:  # all that can be refused is, before anybody has begun
                 resumable.look(resume, num_epochs)
+            elif where:
+                check_free(where)
             self.stop = False
             for callback in hooks:
                 if hasattr(callback, "on_train_begin"):
                     callback.on_train_begin(self)
-            best = Best(self.model, self.optimizer, keep, directory)
+            best = Best(self.model, self.optimizer, keep, where)
             if self.train_loss:  # after a run the weights that it left are kept, where better
                 score, loss, *_ = self._judge(*dev_rows)
                 best.offer(None, score, loss, best.kept.snapshot)
@@ -182,7 +185,7 @@ class RunnerV2_1:
         What the optimizer keeps between steps, if anything, goes into optimizer.pdopt.
         """
         save_dir = check_path("save_model: save_dir", save_dir)
-        directory = checkpoint.prepare(save_dir, self.model)
+        directory = checkpoint.prepare(save_dir, self.model).absolute()
         memory = checkpoint.memory_of(self.optimizer)
         checkpoint.save(directory, checkpoint.layers_of(self.model), memory, about(self.model))
 
@@ -285,10 +288,10 @@ def _is_split(train_rows: Rows, batch_size: int | None) -> bool:
 
 
 def _checked_saving(save_every: Any, resume: Any, save_dir: Any) -> int | None:
-    """`save_every`, for every epoch where only `resume` was asked for. ValueError, TypeError."""
+    """`save_every` as a count, or None. ValueError, TypeError."""
     check_flag("train: resume", resume)
     if save_every is None and not resume:
         return None
     if save_dir is None:
         raise ValueError("train: save_every and resume need a save_dir, which is None")
-    return check_count("train: save_every", 1 if save_every is None else save_every)
+    return None if save_every is None else check_count("train: save_every", save_every)

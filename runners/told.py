@@ -1,5 +1,7 @@
 """What a run was made of, told in plain values, so that another can be compared with it."""
 
+import contextlib
+import dis
 import functools
 import hashlib
 import inspect
@@ -18,6 +20,7 @@ from opnet.rows import Source
 LEFT_OUT = ("model", "name", "generator", "device", "weight_init", "bias_init")
 DEPTH = 20
 ROWS_AT_ONCE = 2**16
+CONSTANT = (bool, int, float, str, tuple, np.generic)
 
 
 def told(thing: Any, depth: int = 0) -> Any:
@@ -34,6 +37,10 @@ def told(thing: Any, depth: int = 0) -> Any:
         return f"{list(thing.shape)} {hashlib.sha256(' '.join(parts).encode()).hexdigest()[:16]}"
     if isinstance(thing, np.ndarray) and thing.dtype.kind in "biuf":
         return fingerprint(torch.as_tensor(np.ascontiguousarray(thing)))
+    if isinstance(thing, np.generic) and thing.dtype.kind in "biuf":
+        return thing.item()
+    if isinstance(thing, (set, frozenset)) and depth < DEPTH:
+        return sorted((told(part, depth + 1) for part in thing), key=repr)
     if isinstance(thing, (list, tuple)) and depth < DEPTH:
         return [told(part, depth + 1) for part in thing]
     if isinstance(thing, dict) and depth < DEPTH:
@@ -53,12 +60,35 @@ def told(thing: Any, depth: int = 0) -> Any:
 
 def _function(function: types.FunctionType, depth: int) -> dict[str, Any]:
     """A function by its name, what it does, and the values that it has closed over."""
-    code = function.__code__
+    defaults = [function.__defaults__, function.__kwdefaults__]
+    values = [told(value, depth + 1) for value in (_closed_over(function), *defaults)]
+    return {"function": function.__qualname__, "closed": values} | _code(
+        function.__code__, function.__globals__, depth
+    )
+
+
+def _code(code: types.CodeType, world: dict[str, Any], depth: int) -> dict[str, Any]:
+    """What it does, its constants, the globals that are such, and so of each function in it."""
     does = hashlib.sha256(code.co_code + repr(code.co_names).encode()).hexdigest()[:16]
-    values = [constant for constant in code.co_consts if not isinstance(constant, types.CodeType)]
-    cells = [cell.cell_contents for cell in function.__closure__ or ()]
-    closed = [told([values, cells, function.__defaults__], depth + 1)]
-    return {"function": function.__qualname__, "does": does, "values": closed}
+    values = [
+        _code(value, world, depth + 1)
+        if isinstance(value, types.CodeType)
+        else told(value, depth + 1)
+        for value in code.co_consts
+    ]
+    names = {i.argval for i in dis.get_instructions(code) if i.opname == "LOAD_GLOBAL"}
+    read = {name: world[name] for name in sorted(names & world.keys())}
+    constants = {k: told(v, depth + 1) for k, v in read.items() if isinstance(v, CONSTANT)}
+    return {"does": does, "values": values, "globals": constants}
+
+
+def _closed_over(function: types.FunctionType) -> list[Any]:
+    """The contents of its cells; a variable that has none yet is left out."""
+    contents = []
+    for cell in function.__closure__ or ():
+        with contextlib.suppress(ValueError):
+            contents.append(cell.cell_contents)
+    return contents
 
 
 def fingerprint(tensor: Tensor) -> str:
@@ -76,7 +106,7 @@ def differences(was: Any, now: Any, where: str = "") -> Iterator[str]:
     elif isinstance(was, list) and isinstance(now, list) and len(was) == len(now):
         for position, (old, new) in enumerate(zip(was, now, strict=True)):
             yield from differences(old, new, f"{where}[{position}]")
-    elif was != now:
+    elif was != now and repr(was) != repr(now):  # nan is nan here
         yield f"{where} is {_short(now)}, was {_short(was)}"
 
 

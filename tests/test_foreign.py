@@ -37,6 +37,15 @@ ROWS = {
     "torch, square, turned": ({"weight": SQUARE}, None, "torch", True, {"W": SQUARE.T}),
     "torch, square, as it is": ({"weight": SQUARE}, None, "torch", False, {"W": SQUARE}),
     "ours": (OURS, None, "torch", None, OURS),
+    **{
+        f"a learner's {', '.join(own)}": (own, own, "torch", None, own)
+        for own in (
+            {"weight": TALL, "bias": F},
+            {"weight": SQUARE},
+            {"running_mean": F},
+            {"num_batches_tracked": F[0]},
+        )
+    },
     "ours, told": (OURS, None, "torch", True, OURS),
     "ours, a square": ({"W": SQUARE, "b": ROW}, None, "torch", None, {"W": SQUARE, "b": ROW}),
     "ours, a wrong shape stays": ({"W": TALL, "b": F}, OURS, "torch", None, {"W": TALL, "b": F}),

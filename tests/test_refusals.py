@@ -178,6 +178,10 @@ UNFIT = {
     "meta": (torch.ones(2, device="meta"), r"c is float32 \[2\], wanted a dense"),
     "a number": (3, "c is a int, wanted a dense"),
     "None": (None, "c is a NoneType, wanted a dense"),
+    "expanded": (
+        torch.ones(1, 2).expand(3, 2),
+        r"c is float32 \[3, 2\], .* one value in many places",
+    ),
 }
 
 
@@ -202,6 +206,54 @@ def test_a_key_that_is_no_string_is_not_written(key, tmp_path):
     refused("fc1: a key of its tensors is", checkpoint.prepare, tmp_path, model, kind=TypeError)
 
 
+class Keeping:
+    """An optimizer of a learner's that keeps `state`."""
+
+    def __init__(self, state):
+        self.state_dict = lambda: state
+
+    def load_state(self, state):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("kept", "said"),
+    [
+        ({"step": 3}, "step is a int, wanted a dense"),
+        ({"step": None}, "step is a NoneType, wanted a dense"),
+        ({("fc1", "W"): torch.ones(1)}, r"a key of its tensors is \('fc1', 'W'\), wanted a string"),
+        ({"c": torch.ones(1, 2).expand(3, 2)}, "one value in many places"),
+        ([torch.ones(1)], "state_dict gives a list, wanted a dict of tensors"),
+        (None, "state_dict gives a NoneType, wanted a dict of tensors"),
+    ],
+)
+def test_what_an_optimizer_keeps_is_tensors_by_name(kept, said):
+    refused(f"^Keeping: .*{said}", checkpoint.memory_of, Keeping(kept), kind=TypeError)
+
+
+@pytest.mark.parametrize("path", ["\ud800", "a/\ud800/b"])
+def test_a_path_that_no_disk_can_have_is_refused_at_the_door(path, model):
+    for call in (load, lambda path: save_paddle(model, path)):
+        refused(r"is .*\\ud800.*, wanted a path", call, path, kind=ValueError)
+
+
+def test_a_run_that_can_go_on_outlives_the_way_out_of_damaged_files_beside_it(model, tmp_path):
+    saved(model, tmp_path)
+    save_state(tmp_path, RunState({"W": torch.ones(2)}, {}))
+    way_out = (
+        f"choose another directory or delete the files of this one, all but {tmp_path / 'resume'}$"
+    )
+    for damage in ("fc1.pdparams", "manifest.json"):
+        (tmp_path / damage).write_bytes(b"x")
+        refused(f"{damage}: .*; {way_out}", checkpoint.prepare, tmp_path, model)
+    refused(f"; {way_out}", checkpoint.prepare, tmp_path, Sequential(Linear(2, 3, "other")))
+    for path in tmp_path.iterdir():
+        if path.is_file():
+            path.unlink()
+    saved(model, checkpoint.prepare(tmp_path, model))
+    assert read_state(tmp_path).tensors["W"].tolist() == [1, 1]
+
+
 @pytest.mark.parametrize("model", [None, {"a": 1}, "net", Linear])
 def test_what_is_no_model_is_not_written(model, tmp_path):
     refused("save_paddle: model is .*, wanted", save_paddle, model, tmp_path, kind=TypeError)
@@ -214,7 +266,8 @@ def test_what_is_no_model_is_not_written(model, tmp_path):
 def test_a_tensor_that_cannot_be_written_to_leaves_the_others_as_they_were(model, tmp_path):
     saved(model, tmp_path)
     other = Model_MLP_L2(2, 5, 1)
-    other.fc2.params["W"] = torch.ones(1, 1).expand(5, 1)
+    with torch.inference_mode():
+        other.fc2.params["W"] = torch.ones(5, 1)
     before = [tensor.clone() for tensor in state(other)]
     refused("cannot be put into place", checkpoint.load, tmp_path, other)
     assert all(map(torch.equal, state(other), before))

@@ -1,5 +1,6 @@
 """A run that was stopped and goes on ends as one that was not: every bit of it."""
 
+import json
 import logging
 import os
 import signal
@@ -61,18 +62,26 @@ def train(runner, moons, directory, *, num_epochs=12, seed=3, **how):
     runner.train(*moons[:2], num_epochs=num_epochs, save_dir=directory, **how)
 
 
+def everything_in_memory(runner):
+    memory = checkpoint.memory_of(runner.optimizer)
+    tensors = [*state(runner.model), *(memory[name] for name in sorted(memory))]
+    lists = [list(history) for history in runner.histories]
+    return [tensor.tolist() for tensor in tensors], lists, runner.kept_epoch, runner.optimizer.lr
+
+
 def everything(runner, directory):
     """All that a run leaves, in memory and on disk."""
     memory = checkpoint.memory_of(runner.optimizer)
     tensors = [*state(runner.model), *(memory[name] for name in sorted(memory))]
     files = {path.name: path.read_bytes() for path in directory.glob("*.pd*")}
     numbers = [list(history) for history in runner.histories]
-    state_of = checkpoint.read_state(directory).tensors
-    states = {
-        name: tensor.tolist()
-        for name, tensor in state_of.items()
-        if not name.endswith(("training", "floored"))  # how the last call of an op was made
-    }
+    states = {k: t.tolist() for k, t in checkpoint.read_state(directory).tensors.items()}
+    states["held"] = [
+        (part, key, value)
+        for part, values in json.loads(bytes(states["held"])).items()
+        for key, value in values.items()
+        if key not in ("training", "floored")  # how the last call of an op was made
+    ]
     return [tensor.tolist() for tensor in tensors], files, numbers, runner.kept_epoch, states
 
 
@@ -405,6 +414,18 @@ def test_what_an_op_counts_goes_on(moons, tmp_path):
     assert run(tmp_path / "parts", 12, resume=True) == whole
 
 
+def holding(part, key, value):
+    """A change: the state holds that value too."""
+
+    def change(tensors, about):
+        held = json.loads(bytes(tensors["held"].tolist()))
+        held.setdefault(part, {})[key] = value
+        packed = torch.tensor(list(json.dumps(held).encode()), dtype=torch.uint8)
+        return {**tensors, "held": packed}, about
+
+    return change
+
+
 UNFIT = {
     "nothing": lambda tensors, about: (tensors, {}),
     "a key too few": lambda tensors, about: (tensors, {**about, "settings": None}),
@@ -416,6 +437,26 @@ UNFIT = {
         about,
     ),
     "a shape": lambda tensors, about: ({**tensors, "last.weight.0": torch.ones(3)}, about),
+    "a random state that is none": lambda tensors, about: (
+        {**tensors, "random.torch": torch.full_like(tensors["random.torch"], 255)},
+        about,
+    ),
+    "a kept epoch of text": lambda tensors, about: (tensors, {**about, "kept_epoch": ["x", None]}),
+    "another name": lambda tensors, about: ({**tensors, "held.lr": torch.tensor(1.0)}, about),
+    "no values": lambda tensors, about: ({**tensors, "held": torch.tensor([7])}, about),
+    "no memory": lambda tensors, about: (
+        {name: tensor for name, tensor in tensors.items() if ".memory." not in name},
+        about,
+    ),
+    "a memory's shape": lambda tensors, about: (
+        {**tensors, "kept.memory.a.W.mean": torch.ones(3)},
+        about,
+    ),
+    "a value of params": holding("model.layers.0", "params", [1, 2]),
+    "a value of a method": holding("optimizer", "step", 3),
+    "a row for a number": holding("optimizer", "lr", [1.0, 2.0]),
+    "a kind that is none": holding("optimizer", "lr", {"float32": 1.0, "tuple": []}),
+    "a value of nobody": holding("model.layers.99", "steps", 3),
     "no random state": lambda tensors, about: (
         {name: tensor for name, tensor in tensors.items() if name != "random.torch"},
         about,
@@ -430,10 +471,9 @@ def test_a_state_that_is_none_is_refused_and_changes_nothing(change, moons, tmp_
     found = checkpoint.read_state(tmp_path)
     checkpoint.save_state(tmp_path, checkpoint.RunState(*change(*found)))
     runner = job()
-    before, random = [t.tolist() for t in state(runner.model)], torch.get_rng_state()
+    before, random = everything_in_memory(runner), torch.get_rng_state()
     with pytest.raises(CheckpointError, match="resume: ") as error:
         train(runner, moons, tmp_path, resume=True)
     assert "\n" not in str(error.value)
-    assert [tensor.tolist() for tensor in state(runner.model)] == before
+    assert everything_in_memory(runner) == before
     assert torch.equal(torch.get_rng_state(), random)
-    assert not runner.train_loss

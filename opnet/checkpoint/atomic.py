@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from ..errors import CheckpointError
+from ..errors import CheckpointError, joined
 from ..files import (
     MANIFEST,
     NEW,
@@ -35,6 +35,7 @@ from .manifest import Entry, Manifest
 
 AS_THEY_ARE = "to read the files as they are, delete manifest.json or pass verify=False"
 ELSEWHERE = "choose another directory or empty this one"
+RENAME = "give the layers other names"
 
 
 class Content(NamedTuple):
@@ -49,6 +50,7 @@ def commit(directory: Path, files: Mapping[str, Content], about: Mapping[str, An
 
     What fails after the commit is a CheckpointError too, which says that the new set is there.
     """
+    manifests.check_names(files, str(directory), RENAME)
     with locked(directory):
         before = heal(directory)
         _check_places(directory, [*files, MANIFEST])
@@ -134,7 +136,7 @@ def read_set(directory: Path, way_out: str) -> tuple[Manifest | None, dict[str, 
         if not faults:
             return manifest, data
         if read_manifest(directory, way_out) == manifest:
-            raise CheckpointError("; ".join(faults))
+            raise CheckpointError(joined(faults))
 
 
 def read_unverified(
@@ -158,7 +160,7 @@ def read_unverified(
         if _manifest_if_sound(directory) != manifest:
             continue  # a writer has committed in between
         if faults:
-            raise CheckpointError("; ".join(faults))
+            raise CheckpointError(joined(faults))
         return manifest, data
 
 

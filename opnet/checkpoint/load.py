@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from .. import foreign
-from ..errors import CheckpointError, check_flag
+from ..errors import CheckpointError, check_flag, joined, plain
 from ..files import MANIFEST, listed, read_file, said
-from ..tensors import misfits
+from ..tensors import in_a_row, misfits
 from .atomic import AS_THEY_ARE, read_set, read_unverified
 from .contents import Layers, Memory, layers_of, memory_of, non_finite
 from .manifest import OPTIMIZER, SUFFIX
@@ -101,7 +101,7 @@ def assign(
     kept = _of_this_kind(found, memory)
     unfit = misfits(kept, memory, "optimizer") if kept else []
     faults = [faults_of(found, wanted, transpose), *(f"{OPTIMIZER}: {fault}" for fault in unfit)]
-    if unfit_all := "; ".join(filter(None, faults)):
+    if unfit_all := joined(filter(None, faults)):
         raise CheckpointError(f"{found.path}: {unfit_all}")
     layers = translated(found, wanted, transpose)
     if bad := non_finite(layers | {OPTIMIZER: kept}):
@@ -125,7 +125,8 @@ def _all_or_none(tensors: list[Tensor], path: Path) -> Iterator[None]:
     except Exception as error:
         for tensor, values in zip(tensors, before, strict=True):
             if not tensor.equal(values):
-                tensor.copy_(values)
+                with suppress(RuntimeError):  # an inference tensor takes the values, then complains
+                    tensor.copy_(values)
         why = " ".join(str(error).split())
         raise CheckpointError(f"{path}: cannot be put into place: {why:.200}") from error
 
@@ -133,9 +134,10 @@ def _all_or_none(tensors: list[Tensor], path: Path) -> Iterator[None]:
 def faults_of(found: Found, wanted: Layers, transpose: bool | None = None) -> str:
     """All that keeps the layers found from fitting the wanted ones, in one line; empty if none."""
     if strangers := sorted(found.layers.keys() ^ wanted.keys()):
-        return f"holds {sorted(found.layers)}, model wants {sorted(wanted)}: {strangers[0]} differs"
+        here, there = in_a_row(found.layers), in_a_row(wanted)
+        return f"holds {here}, model wants {there}: {plain(strangers[0])} differs"
     layers = translated(found, wanted, transpose)
-    return "; ".join(
+    return joined(
         f"{name}{SUFFIX}: {fault}"
         for name, tensors in wanted.items()
         for fault in misfits(layers[name], tensors, "model")
@@ -143,9 +145,14 @@ def faults_of(found: Found, wanted: Layers, transpose: bool | None = None) -> st
 
 
 def translated(found: Found, wanted: Layers | None, transpose: bool | None) -> Layers:
-    """The layers found under opnet's names and the way round that opnet has them."""
+    """The layers found under opnet's names and the way round that opnet has them.
+
+    What opnet has written, and nobody changed, is so already.
+    """
     if transpose is not None:
         check_flag("load: transpose", transpose)
+    if found.verified:
+        return {name: part.tensors for name, part in found.layers.items()}
     return {
         name: foreign.translated(
             part.tensors, (wanted or {}).get(name), part.by, transpose, f"{found.path}: {name}"

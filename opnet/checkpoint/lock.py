@@ -20,9 +20,23 @@ LOCK = ".lock"
 SECONDS_TO_WAIT = 10.0
 SECONDS_BETWEEN_TRIES = 0.02
 
-_held: set[tuple[int, int, int, int]] = (
-    set()
-)  # (process, thread, device, inode) of the lock files held
+_held: set[tuple[int, int, int, int]] = set()  # (process, thread, device, inode) of lock files
+_open: set[int] = set()  # the lock files that this process has opened, held or not yet
+
+
+def _leave_to_the_parent() -> None:
+    """In a forked child: the lock stays with the parent, and ends when the parent does.
+
+    Its file is put out of reach but not closed: whoever opened it still will.
+    """
+    _held.clear()
+    with open(os.devnull) as nothing:
+        for file in _open:
+            os.dup2(nothing.fileno(), file, inheritable=False)
+
+
+if fcntl is not None:
+    os.register_at_fork(after_in_child=_leave_to_the_parent)
 
 
 @contextmanager
@@ -34,7 +48,7 @@ def locked(directory: Path) -> Iterator[None]:
     path = directory / LOCK
     with said(path, "cannot be opened"):
         file = opened(path, os.O_RDWR | os.O_CREAT)
-    with closing(path, file):
+    with closing(path, file), _forgotten_by_children(file):
         with said(path, "cannot be looked at"):
             found = os.fstat(file)
         me = (os.getpid(), threading.get_ident(), found.st_dev, found.st_ino)
@@ -48,8 +62,17 @@ def locked(directory: Path) -> Iterator[None]:
             yield
         finally:
             _held.discard(me)
-            with suppress(OSError):  # closing it does the same, but where a fork holds it open
+            with suppress(OSError):  # closing it does the same, but where another fork has it open
                 fcntl.flock(file, fcntl.LOCK_UN)
+
+
+@contextmanager
+def _forgotten_by_children(file: int) -> Iterator[None]:
+    _open.add(file)
+    try:
+        yield
+    finally:
+        _open.discard(file)
 
 
 def _wait(file: int, directory: Path) -> None:

@@ -3,7 +3,8 @@
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+import unicodedata
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from torch import Tensor
@@ -14,8 +15,13 @@ from ..tensors import described
 FORMAT, VERSION = "opnet checkpoint", 1
 MOST_BYTES = 2**24
 MOST = 2**53  # saves, and bytes of a file
+RESUME = "resume"  # the directory of a run, below that of its model: the two change at other times
 SUFFIX, OPTIMIZER, STATE = ".pdparams", "optimizer.pdopt", "run.pdstate"
-_FILE = re.compile(rf"[A-Za-z0-9_-][A-Za-z0-9_.-]{{0,99}}\{SUFFIX}|{OPTIMIZER}|{STATE}")
+MOST_OF_NAME = 200  # bytes of a layer's name: file systems take 255, with what comes behind it
+WANTED = (
+    f"<layer>{SUFFIX} of letters, digits, _ - . and no leading dot, {MOST_OF_NAME} bytes at most"
+)
+_LAYER = re.compile(r"[\w-][\w.-]*")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -28,7 +34,7 @@ class Entry(NamedTuple):
 
 
 class Manifest(NamedTuple):
-    """The files of one save by name, the how manieth it is, and what the writer says of it."""
+    """The files of one save by name, the number of the save, and what the writer says of it."""
 
     generation: int
     files: dict[str, Entry]
@@ -41,8 +47,25 @@ def entry(data: bytes, tensors: Mapping[str, Tensor]) -> Entry:
 
 
 def is_file_name(name: str) -> bool:
-    """Whether a save may write a file of that name."""
-    return _FILE.fullmatch(name) is not None
+    """Whether a save may write a file of that name.
+
+    A layer's may be of any script, but only as NFKC spells it: some disks take two spellings of
+    one text for one file.
+    """
+    layer = name.removesuffix(SUFFIX)
+    if layer == name or not _LAYER.fullmatch(layer):
+        return name in (OPTIMIZER, STATE)
+    return unicodedata.is_normalized("NFKC", layer) and len(layer.encode()) <= MOST_OF_NAME
+
+
+def check_names(names: Iterable[str], who: str, way_out: str = "") -> None:
+    """CheckpointError unless these can be the files of one directory, on any disk."""
+    names, end = list(names), f"; {way_out}" if way_out else ""
+    for name in names:
+        if not is_file_name(name):
+            raise CheckpointError(f"{who}: names {name!r:.120}, wanted {WANTED}{end}")
+    if len({name.casefold() for name in names}) < len(names):
+        raise CheckpointError(f"{who}: two files differ by upper and lower case only{end}")
 
 
 def packed(manifest: Manifest) -> bytes:
@@ -86,17 +109,14 @@ def _check(manifest: Manifest, who: str) -> None:
     count = type(manifest.generation) is int and 0 <= manifest.generation < MOST
     if not count or not isinstance(manifest.about, dict):
         raise CheckpointError(f"{who}: generation is no count, or about is no dict")
+    check_names(manifest.files, who)
     for name, entry in manifest.files.items():
-        if not is_file_name(name):
-            raise CheckpointError(f"{who}: names {name!r:.120}, wanted <layer>{SUFFIX}")
         sizes = type(entry.size) is int and 0 <= entry.size < MOST
         if not (sizes and isinstance(entry.sha256, str) and _SHA256.fullmatch(entry.sha256)):
             raise CheckpointError(f"{who}: {name} has no size or no sha256")
         kinds = entry.tensors.items() if isinstance(entry.tensors, dict) else [(0, 0)]
         if not all(isinstance(text, str) for kind in kinds for text in kind):
             raise CheckpointError(f"{who}: {name} has no list of tensors")
-    if len({name.lower() for name in manifest.files}) < len(manifest.files):
-        raise CheckpointError(f"{who}: two files differ by upper and lower case only")
 
 
 def _sum(content: Mapping[str, Any]) -> str:

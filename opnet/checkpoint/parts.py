@@ -8,7 +8,8 @@ from torch import Tensor
 
 from .. import foreign
 from ..archive import unpacked
-from ..errors import CheckpointError
+from ..errors import CheckpointError, joined
+from ..errors import plain as plain_text
 from ..files import MANIFEST
 from ..paddle import plain
 from ..tensors import described, kinds_of, unlike
@@ -38,7 +39,7 @@ def parts_of(
         named = manifest.files[name].tensors if manifest else kinds_of(part.tensors)
         faults += [f"{path}: {fault}" for fault in unlike(kinds_of(part.tensors), named, MANIFEST)]
     if faults:
-        raise CheckpointError("; ".join(faults))
+        raise CheckpointError(joined(faults))
     return parts
 
 
@@ -51,7 +52,11 @@ def part_of(path: Path, data: bytes) -> Part:
         raise CheckpointError(f"{path}: holds a {type(tensors).__name__}, wanted a dict of tensors")
     for key, tensor in tensors.items():
         if not (isinstance(key, str) and isinstance(tensor, Tensor)):
-            raise CheckpointError(f"{path}: {key!r} is a {type(tensor).__name__}, wanted a Tensor")
+            raise CheckpointError(
+                f"{path}: {key!r:.80} is a {type(tensor).__name__}, wanted a Tensor"
+            )
         if not is_plain(tensor):
-            raise CheckpointError(f"{path}: {key} is {described(tensor)}, wanted {PLAIN}")
+            raise CheckpointError(
+                f"{path}: {plain_text(key)} is {described(tensor)}, wanted {PLAIN}"
+            )
     return Part(tensors, by)

@@ -8,11 +8,9 @@ from torch import Tensor
 from ..archive import packed
 from ..errors import CheckpointError
 from .atomic import Content, commit, read_set
-from .manifest import STATE
+from .manifest import RESUME, STATE
 from .parts import parts_of
 from .save import made
-
-RESUME = "resume"  # below that of the model: the two sets change at different times
 
 
 class RunState(NamedTuple):

@@ -49,6 +49,9 @@ def to_flags():
         (moons, "--device gpu", "argument --device: 'gpu' is not auto, cpu, cuda"),
         (boundary, "", "the following arguments are required: checkpoint"),
         (boundary, "run --format jpeg", "argument --format: invalid choice: 'jpeg'"),
+        (moons, "--save-dir=", "argument --save-dir: '' is no path"),
+        (moons, "--out=", "argument --out: '' is no path"),
+        (gradient_check, "--out=", "argument --out: '' is no path"),
         (gradient_check, "--nowhere", "unrecognized arguments: --nowhere"),
     ):
         name = f"{script.__name__} {words}"

@@ -108,6 +108,12 @@ def to_train():
         ("generator", "x", TypeError, "generator is 'x', wanted a torch.Generator"),
         ("generator", np.random.default_rng(0), TypeError, "generator is .*, wanted a torch.Gen"),
         ("save_every", 0, ValueError, "save_every is 0, wanted a whole number >= 1"),
+        (
+            "save_every",
+            10**5000,
+            ValueError,
+            "save_every is beyond all that can be counted, wanted",
+        ),
         ("save_every", "2", TypeError, "save_every is '2', wanted a whole number"),
         ("resume", 1, TypeError, "resume is 1, wanted True or False"),
         ("save_dir", "", ValueError, "save_dir is '', wanted a path"),

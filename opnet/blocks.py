@@ -15,6 +15,7 @@ from .walk import attributes, dict_of, every_part, leaf_ops, state
 FEWEST_ROWS = 64  # in a block: below, a matrix product waits for the weights
 ROWS_ON_THE_WAY = 2**16  # read from elsewhere and sent to a GPU together
 USUAL_CACHE = 2**20  # bytes, where the system does not tell
+RULES = ("forward", "backward", "backward_params", "backward_inputs")
 
 
 def block_rows(model: Any, X: Tensor | Source, *others: Any) -> int | None:
@@ -99,8 +100,10 @@ def reusing(*roots: Any) -> Iterator[None]:
 
 def is_rowwise(op: Any) -> bool:
     """Whether every row goes through `op` by itself: said by its own class, not by one above it."""
+    cls: Any = type(op)
+    if any(rule in attributes(op) for rule in RULES):
+        return False
     if hasattr(op, "layers"):
-        own = type(op).forward is Sequential.forward
+        own = all(getattr(cls, rule, None) is getattr(Sequential, rule) for rule in RULES)
         return own and all(is_rowwise(layer) for layer in op.layers)
-    cls = type(op)
     return op.rowwise if cls.__module__.startswith("opnet.") else vars(cls).get("rowwise", False)

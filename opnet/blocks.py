@@ -18,8 +18,10 @@ USUAL_CACHE = 2**20  # bytes, where the system does not tell
 RULES = ("forward", "backward", "backward_params", "backward_inputs")
 
 
-def block_rows(model: Any, X: Tensor | Source, *others: Any) -> int | None:
-    """How many rows to a block: as many as leave the widest outputs of an op in the cache.
+def block_rows(
+    model: Any, X: Tensor | Source, *others: Any, asked: int | None = None
+) -> int | None:
+    """How many rows to a block: as `asked`, or that leave the widest outputs of an op in the cache.
 
     None, for all at once, where the rows do not go through the model and `others`, its loss, each
     by itself, and where the order of draws would be another; on a GPU, which wants much at once.
@@ -28,6 +30,8 @@ def block_rows(model: Any, X: Tensor | Source, *others: Any) -> int | None:
     apart = all(is_rowwise(part) for part in (model, *others)) and len(set(draws)) == len(draws)
     if X.ndim != 2 or not apart:
         return None
+    if asked:
+        return asked
     if X.device.type != "cpu":
         return None if isinstance(X, Tensor) else ROWS_ON_THE_WAY
     return max(FEWEST_ROWS, cache_bytes() // (max(widths(model, X)) * X.dtype.itemsize))

@@ -89,15 +89,18 @@ def _by_blocks(
     with reusing(model):
         for X_block, y_block, _ in blocks(X, y, block_size or len(X)):
             weights.append(len(X_block) / count)
-            predicts, loss = evaluation(model, loss_fn, X_block, y_block, of_rows=of_rows)
+            predicts, loss = evaluation(model, loss_fn, X_block, y_block)
             losses.append(loss)
             if gradient:
                 _walk_back(model, loss_fn)
                 gradient.add(weights[-1])
-            scores.append(predicts) if of_rows else together.put(predicts)
+            if of_rows:
+                scores.append(of_rows(predicts, y_block).sum())  # of whole numbers exact
+            else:
+                together.put(predicts)
     if gradient:
         gradient.write()
-    predicts = _weighed(scores, weights) if of_rows else together.outputs
+    predicts = torch.stack(scores).sum() / count if of_rows else together.outputs
     return predicts, _weighed(losses, weights)
 
 

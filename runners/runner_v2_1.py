@@ -97,7 +97,8 @@ class RunnerV2_1:
         last bit; other settings or data are a CheckpointError. Where nothing is, it starts anew.
         Without a `save_every` it takes that of the run it goes on with, else saves each 10 s.
         On a CPU the rows of a step go through the model in blocks that fit its cache, or of
-        `block_size` rows: gradient, loss and score are those of all rows together, to rounding.
+        `block_size` rows: gradient, loss and score are those of all rows together, to rounding. An op
+        that couples the rows, as BatchNorm, has them all at once.
         X may be larger than the memory: what has __len__ and slicing, as `data.from_npy(path)`, is
         read block by block. `threads` of torch are as many as the work is worth, if not given.
         `log_epochs=0` prints nothing. Before `on_train_begin`: ValueError or TypeError for
@@ -150,7 +151,7 @@ class RunnerV2_1:
                 score, loss, *_ = self._judge(*dev_rows)
                 best.offer(None, score, loss, best.kept.snapshot)
             log, batches = Log(num_epochs, log_epochs), _batches(train_rows, batch_size, generator)
-            size = block_size or self._block_rows(train_rows[0])
+            size = self._block_rows(train_rows[0], block_size)
             how = resumable, size, predicted + more_predicted
             self._drive(Run(self, train_rows, dev_rows, best, log, hooks, schedule, batches, *how))
 
@@ -202,9 +203,11 @@ class RunnerV2_1:
         checkpoint.load(model_dir, self.model, self.optimizer, transpose=transpose, verify=verify)
         self.kept_epoch = None
 
-    def _block_rows(self, X: Any) -> int | None:
+    def _block_rows(self, X: Any, asked: int | None = None) -> int | None:
         """How many rows of X go through the model at once; None for all."""
-        return block_rows(self.model, X, self.loss_fn) if isinstance(self.loss_fn, Loss) else None
+        if not isinstance(self.loss_fn, Loss):
+            return None
+        return block_rows(self.model, X, self.loss_fn, asked=asked)
 
     def _threads(self, X: Any, threads: int | None = None) -> AbstractContextManager[int]:
         """Inside, torch has so many threads, or as many as the rows of X are worth."""
@@ -255,6 +258,8 @@ class RunnerV2_1:
                 predicts, loss = few, self.loss_fn(few, labels[:size])
                 if not in_short:
                     predicts, loss = evaluation(self.model, self.loss_fn, X, labels, size)
+                    if not loss.isfinite():
+                        loss = self.loss_fn(predicts, labels)  # which says what is not
             score = number("metric", self.metric(predicts, labels[: len(predicts)]))
             predicted = len(X) * predicts.numel() // len(predicts)
             return Judged(score, number("loss_fn", loss), labels, predicted)

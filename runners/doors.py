@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
-from opnet.errors import check_count
+from opnet.errors import check_count, check_flag
 
 
 def check_part(role: str, part: Any, model: Any, does: str = "__call__") -> None:
@@ -35,3 +35,13 @@ def number(who: str, value: Any) -> float:
     except (TypeError, ValueError, RuntimeError):
         came = list(value.shape) if isinstance(value, Tensor) else repr(value)
         raise TypeError(f"{who} returned {came}, wanted a single number") from None
+
+
+def checked_saving(save_every: Any, resume: Any, save_dir: Any) -> int | None:
+    """`save_every` as a count, or None. ValueError, TypeError."""
+    check_flag("train: resume", resume)
+    if save_every is None and not resume:
+        return None
+    if save_dir is None:
+        raise ValueError("train: save_every and resume need a save_dir, which is None")
+    return None if save_every is None else check_count("train: save_every", save_every)

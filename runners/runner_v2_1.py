@@ -13,14 +13,14 @@ from torch import Tensor
 from opnet import checkpoint
 from opnet.blocks import block_rows, widths
 from opnet.data import Batch, Rows, as_features, as_rows, fresh_generator, mini_batches
-from opnet.errors import check_count, check_flag, check_path
+from opnet.errors import check_count, check_path
 from opnet.losses import Loss
 from opnet.step import evaluation, predictions
 from opnet.threads import fitting_threads
 from opnet.walk import check_model, check_places, named_ops, state, untouched
 
 from .best import KEEP, Best, about, alone
-from .doors import check_part, count_or_none, number, several
+from .doors import check_part, checked_saving, count_or_none, number, several
 from .log import Log
 from .resume import Resumable, check_free
 from .run import Run, checked_callbacks, rate_of
@@ -97,7 +97,7 @@ class RunnerV2_1:
         last bit; other settings or data are a CheckpointError. Where nothing is, it starts anew.
         Without a `save_every` it takes that of the run it goes on with, else saves each 10 s.
         On a CPU the rows of a step go through the model in blocks that fit its cache, or of
-        `block_size` rows: gradient, loss and score are those of all rows together, to rounding. An op
+        `block_size` rows: gradient, loss and score are those of all rows, to rounding. An op
         that couples the rows, as BatchNorm, has them all at once.
         X may be larger than the memory: what has __len__ and slicing, as `data.from_npy(path)`, is
         read block by block. `threads` of torch are as many as the work is worth, if not given.
@@ -121,7 +121,7 @@ class RunnerV2_1:
             count_or_none("threads", threads),
         )
         directory = None if save_dir is None else check_path("train: save_dir", save_dir)
-        save_every = _checked_saving(save_every, resume, directory)
+        save_every = checked_saving(save_every, resume, directory)
         train_rows, predicted = self._rehearsed("train_set", train_set)
         dev_rows, more_predicted = self._rehearsed("dev_set", dev_set)
         if batch_size is not None and not isinstance(train_rows[0], Tensor):
@@ -258,8 +258,7 @@ class RunnerV2_1:
                 predicts, loss = few, self.loss_fn(few, labels[:size])
                 if not in_short:
                     predicts, loss = evaluation(self.model, self.loss_fn, X, labels, size)
-                    if not loss.isfinite():
-                        loss = self.loss_fn(predicts, labels)  # which says what is not
+                    self.loss_fn(predicts, labels)  # which refuses what is no prediction
             score = number("metric", self.metric(predicts, labels[: len(predicts)]))
             predicted = len(X) * predicts.numel() // len(predicts)
             return Judged(score, number("loss_fn", loss), labels, predicted)
@@ -290,13 +289,3 @@ def _batches(
 
 def _is_split(train_rows: Rows, batch_size: int | None) -> bool:
     return batch_size is not None and batch_size < train_rows[0].shape[-2]
-
-
-def _checked_saving(save_every: Any, resume: Any, save_dir: Any) -> int | None:
-    """`save_every` as a count, or None. ValueError, TypeError."""
-    check_flag("train: resume", resume)
-    if save_every is None and not resume:
-        return None
-    if save_dir is None:
-        raise ValueError("train: save_every and resume need a save_dir, which is None")
-    return None if save_every is None else check_count("train: save_every", save_every)

@@ -48,12 +48,18 @@ class Camera:
         self._look()
 
     def take(self) -> Snapshot:
-        if any(box[key] is not tensor for box, key, tensor in self.places):
+        if self._has_moved():
             self._look()  # a learner's rule may put other tensors in their place
         if not self.rows:
             return snapshot(self.model, self.optimizer)
         counts = {name: box[key] for name, box, key in self.counters}
         return Snapshot(partial(_unpacked, torch.cat(self.rows), self.shapes, self.names, counts))
+
+    def _has_moved(self) -> bool:
+        """Whether a dict, a tensor in it or the memory of one is another than when last found."""
+        boxes = any(getattr(op, kind, None) is not box for op, kind, box in self.boxes)
+        places = zip(self.places, self.at, strict=True)
+        return boxes or any(b[key] is not t or t.data_ptr() != at for (b, key, t), at in places)
 
     def _look(self) -> None:
         """Find every tensor, and each as a row; no `rows` where these cannot be joined."""
@@ -62,14 +68,16 @@ class Camera:
         memory = [(name, box, key) for name, box, key in kept if isinstance(box[key], Tensor)]
         self.counters = [(n, box, key) for n, box, key in kept if not isinstance(box[key], Tensor)]
         self.names = [name for name, _, _ in memory]
-        boxes = [dict_of(op, kind) for op in leaf_ops(self.model) for kind in KINDS]
-        self.places = [(box, key, box[key]) for box in boxes for key in box]
+        held = [(op, kind, dict_of(op, kind)) for op in leaf_ops(self.model) for kind in KINDS]
+        self.boxes = [(op, kind, box) for op, kind, box in held if box]
+        self.places = [(box, key, box[key]) for _, _, box in held for key in box]
         self.places += [(box, key, box[key]) for _, box, key in memory]
         tensors = [tensor for _, _, tensor in self.places]
         alike = len({(t.dtype, t.device) for t in tensors}) == 1
         can_be_joined = own and alike and all(t.is_contiguous() for t in tensors)
         self.rows = [tensor.detach().view(-1) for tensor in tensors] if can_be_joined else []
         self.shapes = [tensor.shape for tensor in tensors]
+        self.at = [tensor.data_ptr() for tensor in tensors]
 
 
 def snapshot(model: Any, optimizer: Any) -> Snapshot:

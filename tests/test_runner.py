@@ -272,3 +272,33 @@ def test_few_snapshots_wait_where_weights_are_many(job, moons, monkeypatch):
     monkeypatch.setattr(run.Run, "read", lambda self: (read.append(len(self.unread)), plain(self)))
     job().train(*moons[:2], num_epochs=20, log_epochs=0)
     assert max(read) == 3
+
+
+class Replacing(BatchGD):
+    """A learner's: puts another dict, or other memory, in the place of the params."""
+
+    how = "dict"
+
+    def step(self):
+        for op in self.model.layers:
+            if op.params and self.how == "dict":
+                op.params = {key: p - self.lr * op.grads[key] for key, p in op.params.items()}
+            for key, param in op.params.items():
+                if self.how == "data":
+                    param.data = param.data - self.lr * op.grads[key]
+
+
+@pytest.mark.parametrize("how", ["dict", "data"])
+def test_what_is_kept_is_what_a_learners_optimizer_has_put_there(moons, how):
+    def run(rule, **attributes):
+        first = Linear(2, 3, "a", generator=torch.Generator().manual_seed(1))
+        last = Linear(3, 1, "b", generator=torch.Generator().manual_seed(2))
+        model = Sequential(first, Logistic(), last, Logistic())
+        optimizer = rule(0.5, model)
+        vars(optimizer).update(attributes)
+        runner = RunnerV2_1(model, optimizer, accuracy, BinaryCrossEntropyLoss(model))
+        runner.train(*moons[:2], num_epochs=30, log_epochs=0, keep="last")
+        return weights(runner)
+
+    kept = zip(run(Replacing, how=how), run(BatchGD), strict=True)
+    assert all(torch.allclose(a, b, atol=1e-6) for a, b in kept)

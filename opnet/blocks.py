@@ -25,9 +25,13 @@ def block_rows(
 
     None, for all at once, where the rows do not go through the model and `others`, its loss, each
     by itself, and where the order of draws would be another; on a GPU, which wants much at once.
+    TypeError where X is a Source, which can only be read block by block, and the rows do not.
     """
     draws = [id(a["generator"]) for a in map(attributes, leaf_ops(model)) if "generator" in a]
     apart = all(is_rowwise(part) for part in (model, *others)) and len(set(draws)) == len(draws)
+    if not apart and isinstance(X, Source):
+        wanted = "wanted a model and a loss that take each row by itself"
+        raise TypeError(f"X is read block by block, {wanted}")
     if X.ndim != 2 or not apart:
         return None
     if asked:
@@ -88,10 +92,7 @@ class Together:
 
 @contextmanager
 def reusing(*roots: Any) -> Iterator[None]:
-    """Inside, the ops write into the same memory at each call: for walks through many blocks.
-
-    On the CPU alone: elsewhere torch keeps freed memory at hand itself.
-    """
+    """Inside, the ops write into the same memory at each call: for walks through many blocks."""
     ops = [part for part in every_part(*roots) if isinstance(part, Op)]
     for op in ops:
         op._memory = {}

@@ -34,9 +34,10 @@ def held_above_0(p: Tensor) -> Tensor:
 
 
 def cross_entropy_of_logits(z: Tensor, y: Tensor) -> Tensor:
-    """-y log p - (1 - y) log(1 - p) = y log(1 + exp(-z)) + (1 - y) log(1 + exp(z)),  p = s(z).
+    """-y log p - (1 - y) log(1 - p) = y log(1 + exp(-z)) + (1 - y) log(1 + exp(z)).
 
-    Both logarithms are at least 0, so no two large numbers cancel, and neither overflows.
+    p is the Logistic of z. Both logarithms are at least 0, so no two large numbers cancel, and
+    neither overflows.
     """
     zero = _zero(z.dtype, z.device)
     return torch.lerp(torch.logaddexp(z, zero), torch.logaddexp(-z, zero), y)

@@ -121,14 +121,14 @@ def _walk_back(model: Any, loss_fn: Any) -> None:
         loss_fn.backward()
 
 
-def first_non_finite(model: Any, X: Tensor) -> str | None:
+def first_non_finite(model: Any, X: Tensor | Source, block_size: int | None = None) -> str | None:
     """The first op, in the order in which they run, whose output for X is not finite, by name."""
     culprits: list[str] = []
     with untouched(model):  # which also takes the watchers off again
         for name, op in named_ops(model).items():
             if hasattr(op, "forward"):
                 op.forward = _watched(name, op.forward, culprits)
-        predictions(model, X)
+        predictions(model, X, block_size)
     return culprits[0] if culprits else None
 
 

@@ -232,7 +232,7 @@ class Run:
 
     def _culprit(self, snapshot: Snapshot, X: Tensor) -> str | None:
         set_weights(self.runner.model, snapshot)
-        return first_non_finite(self.runner.model, X)
+        return first_non_finite(self.runner.model, X, self.block_size)
 
     def call(self, hook: str, *arguments: Any) -> None:
         for callback in self.callbacks:

@@ -116,10 +116,8 @@ class RunnerV2_1:
         if not isinstance(generator, torch.Generator | None):
             raise TypeError(f"train: generator is {generator!r}, wanted a torch.Generator")
         batch_size = count_or_none("batch_size", batch_size)
-        block_size, threads = (
-            count_or_none("block_size", block_size),
-            count_or_none("threads", threads),
-        )
+        block_size = count_or_none("block_size", block_size)
+        threads = count_or_none("threads", threads)
         directory = None if save_dir is None else check_path("train: save_dir", save_dir)
         save_every = checked_saving(save_every, resume, directory)
         train_rows, predicted = self._rehearsed("train_set", train_set)
@@ -137,7 +135,8 @@ class RunnerV2_1:
             resumable = Resumable(self, hooks, schedule, generator, made_of, where, save_every)
         if directory is not None:
             checkpoint.prepare(directory, self.model)
-        with alone(where), self._threads(train_rows[0], threads):
+        size = self._block_rows(train_rows[0], block_size)
+        with alone(where), self._threads(train_rows[0], size, threads):
             if resumable:  # all that can be refused is, before anybody has begun
                 resumable.look(resume, num_epochs)
             elif where:
@@ -151,7 +150,6 @@ class RunnerV2_1:
                 score, loss, *_ = self._judge(*dev_rows)
                 best.offer(None, score, loss, best.kept.snapshot)
             log, batches = Log(num_epochs, log_epochs), _batches(train_rows, batch_size, generator)
-            size = self._block_rows(train_rows[0], block_size)
             how = resumable, size, predicted + more_predicted
             self._drive(Run(self, train_rows, dev_rows, best, log, hooks, schedule, batches, *how))
 
@@ -177,8 +175,9 @@ class RunnerV2_1:
     def predict(self, X: Any) -> Tensor:
         """The model's outputs for X [..., N, I]; leaves no trace."""
         X = as_features("predict", X, self._like())
-        with untouched(self.model), self._threads(X):
-            return predictions(self.model, X, block_rows(self.model, X))
+        size = block_rows(self.model, X)
+        with untouched(self.model), self._threads(X, size):
+            return predictions(self.model, X, size)
 
     def save_model(self, save_dir: str | Path) -> None:
         """Write <layer>.pdparams of each layer with weights. CheckpointError, NonFiniteError.
@@ -205,16 +204,15 @@ class RunnerV2_1:
 
     def _block_rows(self, X: Any, asked: int | None = None) -> int | None:
         """How many rows of X go through the model at once; None for all."""
-        if not isinstance(self.loss_fn, Loss):
-            return None
-        return block_rows(self.model, X, self.loss_fn, asked=asked)
+        loss_fn = self.loss_fn if isinstance(self.loss_fn, Loss) else None  # others cannot check
+        return block_rows(self.model, X, loss_fn, asked=asked)
 
-    def _threads(self, X: Any, threads: int | None = None) -> AbstractContextManager[int]:
-        """Inside, torch has so many threads, or as many as the rows of X are worth."""
+    def _threads(
+        self, X: Any, size: int | None, threads: int | None = None
+    ) -> AbstractContextManager[int]:
+        """Inside, torch has so many threads, or as many as `size` of the rows of X are worth."""
         rows = math.prod(X.shape[:-1])
-        return fitting_threads(
-            min(rows, self._block_rows(X) or rows), widths(self.model, X), threads
-        )
+        return fitting_threads(min(rows, size or rows), widths(self.model, X), threads)
 
     def _like(self) -> Tensor:
         """A tensor of the dtype and on the device that the model works in."""
@@ -243,11 +241,8 @@ class RunnerV2_1:
         for role, part in (("metric", self.metric), ("loss_fn", self.loss_fn)):
             if part is None:
                 raise TypeError(f"RunnerV2_1: {role} is None, wanted one to judge by")
-        with untouched(self.model, self.loss_fn), self._threads(X):
-            size = self._block_rows(X)
-            if size is None and not isinstance(X, Tensor):
-                why = "wanted a model and a loss that take each row by itself"
-                raise TypeError(f"X is read block by block, {why}")
+        size = self._block_rows(X)
+        with untouched(self.model, self.loss_fn), self._threads(X, size):
             if size is None or (isinstance(X, Tensor) and len(X) <= size):
                 predicts = predictions(self.model, X)
                 loss = self.loss_fn(predicts, y)

@@ -38,7 +38,7 @@ class Best:
         self.model, self.optimizer, self.keep = model, optimizer, keep
         self.directory, self.camera = directory, Camera(model, optimizer)
         self.kept = self._finite = Kept(None, -math.inf, math.inf, self.snapshot())
-        self._on_disk, self._written_at = self.kept, -math.inf
+        self._on_disk, self._written_at = self.kept, time.monotonic()
         self._manifest = self._manifest_there()
 
     def go_on(self, kept: Kept) -> None:

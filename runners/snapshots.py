@@ -48,12 +48,20 @@ class Camera:
         self._look()
 
     def take(self) -> Snapshot:
-        if any(box[key] is not tensor for box, key, tensor in self.places):
+        if self.moved():
             self._look()  # a learner's rule may put other tensors in their place
         if not self.rows:
             return snapshot(self.model, self.optimizer)
+        joined = torch.cat(self.rows)
+        return self.developed(lambda: joined)
+
+    def developed(self, joined: Callable[[], Tensor]) -> Snapshot:
+        """The snapshot of this moment from its `rows`, joined, as they are when somebody asks."""
         counts = {name: box[key] for name, box, key in self.counters}
-        return Snapshot(partial(_unpacked, torch.cat(self.rows), self.shapes, self.names, counts))
+        return Snapshot(partial(_unpacked, joined, self.shapes, self.names, counts))
+
+    def moved(self) -> bool:
+        return any(box[key] is not tensor for box, key, tensor in self.places)
 
     def _look(self) -> None:
         """Find every tensor, and each as a row; no `rows` where these cannot be joined."""
@@ -86,10 +94,13 @@ def set_weights(model: Any, taken: Snapshot) -> None:
 
 
 def _unpacked(
-    joined: Tensor, shapes: list[torch.Size], names: list[str], counts: dict[str, int]
+    joined: Callable[[], Tensor],
+    shapes: list[torch.Size],
+    names: list[str],
+    counts: dict[str, int],
 ) -> tuple[list[Tensor], checkpoint.Memory]:
     """The weights and the memory that were joined: the first tensors, and the last, the named."""
-    rows = joined.split([prod(shape) for shape in shapes])
+    rows = joined().split([prod(shape) for shape in shapes])
     tensors = [row.view(shape) for row, shape in zip(rows, shapes, strict=True)]
     weights = tensors[: len(tensors) - len(names)]
     memory = dict(zip(names, tensors[len(weights) :], strict=True))

@@ -34,6 +34,8 @@ from opnet import (
 from opnet import captured as room
 from opnet.op import Op
 from runners import RunnerV2_1, run
+from runners.replays import Replays, to_record
+from runners.snapshots import Camera
 
 EPOCHS, WINDOW = 25, 7
 
@@ -384,3 +386,15 @@ def test_a_read_back_in_a_recording_is_an_error_and_the_weights_are_kept(moons, 
     with pytest.raises(RuntimeError, match="while recording"):
         runner.train(*moons[:2], num_epochs=EPOCHS, log_epochs=0)
     assert len(runner.train_loss) == room.WARM_UP
+
+
+def test_a_snapshot_holds_its_weights_when_its_memory_is_used_again(moons, taped):
+    runner = CASES["Adam"]()
+    camera = Camera(runner.model, runner.optimizer)
+    replays = Replays(to_record("captured", runner, moons[:2], None, []), camera, 2, None)
+    taken, expected = [], []
+    for slot in (0, 1, 0, 1, 0, 0):
+        taken.append(replays.epoch(slot)[1])
+        expected.append(camera.take())
+    for snapshot, as_it_was in zip(taken, expected, strict=True):
+        assert all(map(torch.equal, snapshot.tensors(), as_it_was.tensors()))

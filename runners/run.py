@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from opnet.captured import Training
 from opnet.data import Batch, Rows
 from opnet.errors import NonFiniteError, check_rate
 from opnet.step import evaluation, first_non_finite, training_step
@@ -17,6 +18,7 @@ from opnet.walk import every_part, set_training
 from .best import Best, Kept
 from .interrupts import held_back
 from .log import SECONDS_BETWEEN_UPDATES, Log
+from .replays import Replays
 from .resume import Resumable
 from .snapshots import Snapshot, set_weights
 
@@ -60,6 +62,7 @@ class Run:
         resumable: Resumable | None = None,
         block_size: int | None = None,
         predicted: int = 0,
+        to_record: Training | None = None,
     ) -> None:
         self.runner, self.train_set, self.dev_set = runner, train_set, dev_set
         self.best, self.log, self.callbacks = best, log, callbacks
@@ -72,7 +75,7 @@ class Run:
         self.epochs_read, self.read_at = 0, time.monotonic()
         self.last = best.kept.snapshot
         elements = sum(tensor.numel() for tensor in self.last.tensors())
-        self.of_rows = getattr(runner.metric, "of_rows", None)
+        self.of_rows = None if to_record else getattr(runner.metric, "of_rows", None)
         many = predicted > MOST_UNREAD and (block_size or batches)
         self.by_blocks = self.of_rows if many else None
         if self.of_rows and not self.by_blocks:
@@ -80,6 +83,8 @@ class Run:
         watched = self.observe or any(hasattr(callback, "on_epoch_end") for callback in callbacks)
         limit = 1 if watched else min(log.log_epochs or MOST_EPOCHS_UNREAD, MOST_EPOCHS_UNREAD)
         self.most_unread = max(1, min(limit, MOST_UNREAD // max(elements, 1)))
+        recorded = to_record and Replays(to_record, best.camera, self.most_unread, schedule)
+        self.replays: Replays | None = recorded
 
     def epochs(self) -> None:
         resumable = self.resumable
@@ -110,13 +115,21 @@ class Run:
     def _epoch_and_after(self, epoch: int) -> None:
         if self.schedule:
             self.runner.optimizer.lr = rate_of(self.schedule, epoch)
-        self.unread.append(self._epoch())
+        self.unread.append(self._replayed() or self._epoch())
         late = time.monotonic() - self.read_at >= SECONDS_BETWEEN_UPDATES
         if late or len(self.unread) >= self.most_unread:
             self.read()
         if self.observe:
             self.observe(self.runner.dev_loss[-1])
         self.call("on_epoch_end", epoch)
+
+    def _replayed(self) -> Epoch | None:
+        if self.replays and self.replays.moved():
+            self.replays = None
+        if not self.replays:
+            return None
+        numbers, snapshot = self.replays.epoch(len(self.unread))
+        return Epoch(*numbers, self._rate(), snapshot)
 
     @torch.no_grad()
     def _epoch(self) -> Epoch:
@@ -128,8 +141,12 @@ class Run:
         set_training(self.parts, False)
         predicts, dev_loss = evaluation(runner.model, runner.loss_fn, X_dev, y_dev, *how)
         dev_score = self._score(predicts, y_dev)
-        lr = getattr(runner.optimizer, "lr", getattr(runner.optimizer, "init_lr", None))
-        return Epoch(train_loss, dev_loss, train_score, dev_score, lr, self.best.snapshot())
+        snapshot = self.best.snapshot()
+        return Epoch(train_loss, dev_loss, train_score, dev_score, self._rate(), snapshot)
+
+    def _rate(self) -> float | None:
+        optimizer = self.runner.optimizer
+        return getattr(optimizer, "lr", getattr(optimizer, "init_lr", None))
 
     def _steps(self) -> tuple[Any, Any]:
         """The steps of one epoch: the train set's predictions and loss, each before its update.

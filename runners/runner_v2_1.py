@@ -22,6 +22,7 @@ from opnet.walk import check_model, check_places, named_ops, state, untouched
 from .best import KEEP, Best, about, alone
 from .doors import check_part, checked_saving, count_or_none, number, several
 from .log import Log
+from .replays import to_record
 from .resume import Resumable, check_free
 from .run import Run, checked_callbacks, rate_of
 
@@ -80,6 +81,7 @@ class RunnerV2_1:
         resume: bool = False,
         block_size: int | None = None,
         threads: int | None = None,
+        step: str = "auto",
     ) -> None:
         """Train for `num_epochs` from the weights in memory; put the kept ones there and on disk.
 
@@ -101,6 +103,8 @@ class RunnerV2_1:
         that couples the rows, as BatchNorm, has them all at once.
         X may be larger than the memory: what has __len__ and slicing, as `data.from_npy(path)`, is
         read block by block. `threads` of torch are as many as the work is worth, if not given.
+        On a GPU an epoch is recorded once and replayed, with `step="auto"` where all of it can be,
+        `opnet.captured.obstacle` says what cannot: "captured" refuses it, "eager" never records.
         `log_epochs=0` prints nothing. Before `on_train_begin`: ValueError or TypeError for
         arguments and data that do not fit, CheckpointError for a `save_dir` that cannot be used.
         Later ValueError or TypeError for a rate that is not finite or below 0, NonFiniteError when
@@ -124,6 +128,9 @@ class RunnerV2_1:
         dev_rows, more_predicted = self._rehearsed("dev_set", dev_set)
         if batch_size is not None and not isinstance(train_rows[0], Tensor):
             raise TypeError("train: batch_size needs rows in memory, X is read block by block")
+        split = batch_size if _is_split(train_rows, batch_size) else None
+        sets, sizes = (train_rows, dev_rows), {"block_size": block_size, "batch_size": split}
+        recorded = to_record(step, self, sets, schedule, hooks, **sizes)
         if num_epochs == 0 and not resume:
             return
         if generator is None and _is_split(train_rows, batch_size):
@@ -150,7 +157,7 @@ class RunnerV2_1:
                 score, loss, *_ = self._judge(*dev_rows)
                 best.offer(None, score, loss, best.kept.snapshot)
             log, batches = Log(num_epochs, log_epochs), _batches(train_rows, batch_size, generator)
-            how = resumable, size, predicted + more_predicted
+            how = resumable, size, predicted + more_predicted, recorded
             self._drive(Run(self, train_rows, dev_rows, best, log, hooks, schedule, batches, *how))
 
     def _drive(self, run: Run) -> None:

@@ -48,14 +48,19 @@ class Camera:
         self._look()
 
     def take(self) -> Snapshot:
-        if self._has_moved():
+        if self.moved():
             self._look()  # a learner's rule may put other tensors in their place
         if not self.rows:
             return snapshot(self.model, self.optimizer)
-        counts = {name: box[key] for name, box, key in self.counters}
-        return Snapshot(partial(_unpacked, torch.cat(self.rows), self.shapes, self.names, counts))
+        joined = torch.cat(self.rows)
+        return self.developed(lambda: joined)
 
-    def _has_moved(self) -> bool:
+    def developed(self, joined: Callable[[], Tensor]) -> Snapshot:
+        """The snapshot of this moment from its `rows`, joined, as they are when somebody asks."""
+        counts = {name: box[key] for name, box, key in self.counters}
+        return Snapshot(partial(_unpacked, joined, self.shapes, self.names, counts))
+
+    def moved(self) -> bool:
         """Whether a dict, a tensor in it or the memory of one is another than when last found."""
         boxes = any(getattr(op, kind, None) is not box for op, kind, box in self.boxes)
         places = zip(self.places, self.at, strict=True)
@@ -94,10 +99,13 @@ def set_weights(model: Any, taken: Snapshot) -> None:
 
 
 def _unpacked(
-    joined: Tensor, shapes: list[torch.Size], names: list[str], counts: dict[str, int]
+    joined: Callable[[], Tensor],
+    shapes: list[torch.Size],
+    names: list[str],
+    counts: dict[str, int],
 ) -> tuple[list[Tensor], checkpoint.Memory]:
     """The weights and the memory that were joined: the first tensors, and the last, the named."""
-    rows = joined.split([prod(shape) for shape in shapes])
+    rows = joined().split([prod(shape) for shape in shapes])
     tensors = [row.view(shape) for row, shape in zip(rows, shapes, strict=True)]
     weights = tensors[: len(tensors) - len(names)]
     memory = dict(zip(names, tensors[len(weights) :], strict=True))

@@ -9,9 +9,15 @@ from opnet import (
     Adam,
     BatchGD,
     BinaryCrossEntropyLoss,
+    Cosine,
+    Dropout,
+    Linear,
+    Logistic,
     Model_MLP_L2,
     Momentum,
     RMSprop,
+    Sequential,
+    Tanh,
     accuracy,
     load,
     plots,
@@ -101,3 +107,46 @@ def test_every_optimizer_walks_as_on_the_cpu_and_its_memory_moves_between_them(
     on_cuda.load_model(tmp_path / "cpu")
     for name, tensor in on_cpu.optimizer.state_dict().items():
         assert torch.equal(on_cuda.optimizer.state_dict()[name].cpu(), tensor)
+
+
+@pytest.mark.parametrize("rule", [BatchGD, Momentum, Adagrad, RMSprop, Adam])
+@pytest.mark.parametrize("schedule", [None, Cosine(0.05, 250)], ids=["one rate", "a schedule"])
+def test_a_recorded_epoch_is_the_eager_one(rule, schedule, moons):
+    runners = []
+    for step in ("eager", "captured"):
+        runner = runner_on("cuda", rule=rule, lr=0.05, clip_norm=0.5, weight_decay=0.01)
+        rows = [[X.double().cuda(), y.cuda()] for X, y in moons[:2]]
+        runner.train(*rows, num_epochs=250, log_epochs=0, schedule=schedule, step=step)
+        runners.append(runner)
+    close(*(torch.tensor(runner.train_loss + runner.dev_loss) for runner in runners), 1e-6)
+    close(*(torch.tensor(runner.train_scores + runner.dev_scores) for runner in runners), 1e-6)
+    assert runners[0].kept_epoch == runners[1].kept_epoch
+    close(*(state(runner.model) for runner in runners), 1e-6)
+
+
+@pytest.mark.parametrize("seed", [None, 0], ids=["torch's generator", "its own generator"])
+def test_what_is_recorded_draws_as_the_eager_epoch_does(seed, moons):
+    losses = []
+    for step in ("eager", "captured"):
+        torch.cuda.manual_seed(1)
+        generator = None if seed is None else torch.Generator("cuda").manual_seed(seed)
+        fc1, fc2 = (
+            Linear(i, o, generator=torch.Generator().manual_seed(0), device="cuda")
+            for i, o in ((2, 8), (8, 1))
+        )
+        model = Sequential(fc1, Tanh(), Dropout(0.5, generator=generator), fc2, Logistic())
+        runner = RunnerV2_1(model, BatchGD(0.5, model), accuracy, BinaryCrossEntropyLoss(model))
+        rows = [[X.cuda(), y.cuda()] for X, y in moons[:2]]
+        runner.train(*rows, num_epochs=150, log_epochs=0, step=step)
+        losses.append(torch.tensor(runner.train_loss))
+    close(*losses, 1e-5)
+
+
+def test_a_generator_on_the_cpu_is_not_recorded(moons):
+    fc1 = Linear(2, 1, device="cuda")
+    model = Sequential(fc1, Dropout(0.5, generator=torch.Generator()), Logistic())
+    runner = RunnerV2_1(model, BatchGD(0.5, model), accuracy, BinaryCrossEntropyLoss(model))
+    rows = [[X.cuda(), y.cuda()] for X, y in moons[:2]]
+    with pytest.raises(ValueError, match="a generator of the model is on cpu, wanted cuda"):
+        runner.train(*rows, num_epochs=2, log_epochs=0, step="captured")
+    runner.train(*rows, num_epochs=2, log_epochs=0)

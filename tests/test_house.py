@@ -21,7 +21,7 @@ LEVELS = [
     | {"allowance", "npy", "rows", "ahead", "threads", "doors"},
     {"op", "describe", "environment"},
     {"linear", "activations", "softmax", "dropout", "normalisation"},
-    {"optimizer", "optimizers", "schedules", "data", "metrics", "blocks", "step"}
+    {"optimizer", "optimizers", "schedules", "data", "metrics", "blocks", "step", "captured"}
     | {"checkpoint", "paddle"}
     | {"plots", "drawable"},
     {"losses", "cross_entropy"},
@@ -30,7 +30,7 @@ LEVELS = [
     {"gradcheck", "bridge", "trace", "tracking"},
     {"testing", "__main__"},
 ]
-KNOW_NO_CLASS = {"walk", "step", "checkpoint", "gradcheck", "parallel"}
+KNOW_NO_CLASS = {"walk", "step", "captured", "checkpoint", "gradcheck", "parallel"}
 LAYER_FAMILIES = {*LEVELS[2], *LEVELS[4], "models"}
 EDGE = ("__main__", "cli", "ends", "flags", "rows", "sources")  # what scripts import first
 MAY_USE_AUTOGRAD = {"bridge", "gradcheck"}

@@ -1,0 +1,202 @@
+"""An epoch recorded once and replayed: Python asks once for what were a hundred kernels.
+
+A GPU is done with the kernels of a small net before Python has named the next one. Recorded as a
+CUDA graph they are one call, and nothing is read back until somebody wants the numbers. A compiled
+step (torch.compile) is not offered: it takes 20 s to make and gains nothing on the CPU.
+Source: torch's notes on CUDA graphs: static memory, a warm-up on the stream of the recording, no
+read-back; generators are registered with the graph, which then moves them on at each replay.
+"""
+
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from .op import Sequential, has_halves
+from .optimizer import Optimizer
+from .step import evaluation, training_step
+from .walk import attributes, dict_of, every_op, every_part, leaf_ops, set_training, state
+
+Rule = Callable[[], None]  # reads and writes the same memory at each call, reads nothing back
+
+WARM_UP = 3  # epochs as usual before the recording: torch's libraries set themselves up in them
+KINDS = ("params", "grads", "buffers")
+RULES = {"forward", "backward", "step"}
+
+
+class Training(NamedTuple):
+    """What an epoch is made of: a step on all rows of `train_set`, then a look at `dev_set`."""
+
+    model: Any
+    optimizer: Any
+    metric: Any
+    loss_fn: Any
+    train_set: Any
+    dev_set: Any
+
+
+class Recorder:
+    """Records rules on a CUDA device; the `generators` that they draw from go on as usual."""
+
+    def __init__(self, device: torch.device, generators: Iterable[torch.Generator]) -> None:
+        self.device, self.generators = device, list(generators)
+        self.stream = torch.cuda.Stream(device)
+
+    def warm_up(self, rule: Rule) -> None:
+        """Run `rule` as usual, but on the stream on which it will be recorded."""
+        here = torch.cuda.current_stream(self.device)
+        self.stream.wait_stream(here)
+        with torch.cuda.stream(self.stream):
+            rule()
+        here.wait_stream(self.stream)
+
+    def record(self, rule: Rule) -> Rule:
+        """What does the work of `rule` from now on, as one call; recording it does not."""
+        graph = torch.cuda.CUDAGraph()
+        for generator in self.generators:
+            graph.register_generator_state(generator)
+        with torch.cuda.graph(graph, stream=self.stream):
+            rule()
+        return graph.replay
+
+
+RECORDERS: dict[str, Any] = {"cuda": Recorder}  # by type of device
+
+
+class Captured:
+    """At each call one epoch, the first ones as usual, from then on a recording of it.
+
+    What an epoch leaves goes into the next row of tensors on the device: `numbers` [K, 4] are its
+    train loss, dev loss, train score and dev score, `weights` [K, P] all of `kept`, joined; after
+    `rewind` the next row is row 0. The trajectory is that of `training_step` and `evaluation`,
+    which are what is recorded. Numbers of Python are fixed in a recording. Unless the update is
+    `steady`, as with a rate that changes or with Adam's t, it stays outside, between two of them.
+    """
+
+    def __init__(self, training: Training, kept: list[Tensor], length: int, steady: bool) -> None:
+        self.training, self.kept = training, kept
+        like, self.parts = kept[0], every_part(training.model)
+        self.numbers = like.new_zeros((length, 4), dtype=torch.float64)
+        self.weights = like.new_zeros((length, sum(len(row) for row in kept)))
+        self._four = self.numbers.new_zeros(4)
+        self._place = like.new_zeros(1, dtype=torch.int64)
+        self.recorder = RECORDERS[like.device.type](like.device, generators(training.model))
+        self.rules: list[Rule] = [partial(self._train, _Later()), self._judge]
+        self.update: Rule | None = training.optimizer.step
+        if steady:
+            self.rules, self.update = [self._whole], None
+        self.places: list[tuple[dict[str, Tensor], str, Tensor]] = []
+        self.epochs = 0
+
+    @torch.no_grad()
+    def __call__(self) -> None:
+        if self.epochs == WARM_UP:
+            boxes = [dict_of(op, kind) for op in leaf_ops(self.training.model) for kind in KINDS]
+            self.places = [(box, key, box[key]) for box in boxes for key in box]
+        for position, rule in enumerate(self.rules):
+            if position and self.update:
+                self.update()
+            self._run(position, rule)
+        self.epochs += 1
+
+    def _run(self, position: int, rule: Rule) -> None:
+        if self.epochs < WARM_UP:
+            self.recorder.warm_up(rule)
+            return
+        if self.epochs == WARM_UP:
+            rule = self.rules[position] = self.recorder.record(rule)
+        rule()
+
+    def rewind(self) -> None:
+        self._place.zero_()
+
+    def moved(self) -> bool:
+        """Whether a param, gradient or buffer is no longer where it was when it was recorded."""
+        return any(box.get(key) is not tensor for box, key, tensor in self.places)
+
+    def _whole(self) -> None:
+        self._train(self.training.optimizer)
+        self._judge()
+
+    def _train(self, optimizer: Any) -> None:
+        model, _, metric, loss_fn, (X, y), _ = self.training
+        set_training(self.parts, True)
+        predicts, loss = training_step(model, loss_fn, optimizer, X, y)
+        self._four[0].copy_(loss)
+        self._four[2].copy_(metric(predicts, y))
+
+    def _judge(self) -> None:
+        model, _, metric, loss_fn, _, (X, y) = self.training
+        set_training(self.parts, False)
+        predicts, loss = evaluation(model, loss_fn, X, y)
+        self._four[1].copy_(loss)
+        self._four[3].copy_(metric(predicts, y))
+        self.numbers.index_copy_(0, self._place, self._four.unsqueeze(0))
+        self.weights.index_copy_(0, self._place, torch.cat(self.kept).unsqueeze(0))
+        self._place.add_(1)
+
+
+class _Later:
+    """In the place of an optimizer whose step comes after the recording."""
+
+    def step(self) -> None:
+        pass
+
+
+def is_steady(optimizer: Optimizer) -> bool:
+    """Whether each step at one rate does the same: all that it keeps is in tensors."""
+    return all(isinstance(memory[name], Tensor) for _, memory, name in optimizer.kept())
+
+
+def generators(model: Any) -> list[torch.Generator]:
+    """The generators that the ops hold, each once."""
+    held = [value for op in every_op(model) for value in attributes(op).values()]
+    return list({id(g): g for g in held if isinstance(g, torch.Generator)}.values())
+
+
+def obstacle(training: Training) -> str | None:
+    """What of a training cannot be recorded, in one line; None where all of it can.
+
+    Recorded is what is opnet's own, and what says of itself `recordable = True`: a class of ops, a
+    loss, an optimizer made from `Optimizer`, a metric. It promises that it computes the same
+    kernels on the same memory each time: it rebinds no param, reads no tensor back, and decides
+    nothing from a number that changes. A metric has to return a tensor.
+    """
+    model, optimizer, metric, loss_fn, (X, _), _ = training
+    tensors = state(model)
+    if not tensors:
+        return "the model has no weights"
+    device = tensors[0].device
+    if device.type not in RECORDERS:
+        return f"the model is on {device.type}, wanted cuda"
+    if not isinstance(X, Tensor):
+        return "X is read block by block, wanted a Tensor"
+    for generator in generators(model):
+        if generator.device.type != device.type:
+            return f"a generator of the model is on {generator.device}, wanted {device.type}"
+    if getattr(type(optimizer), "state_dict", None) is not Optimizer.state_dict:
+        return f"{type(optimizer).__name__} does not keep its state as opnet.Optimizer does"
+    tensors += [t for _, box, name in optimizer.kept() if isinstance(t := box[name], Tensor)]
+    kinds = sorted({str(tensor.dtype) for tensor in tensors})
+    if len(kinds) > 1 or not all(tensor.is_contiguous() for tensor in tensors):
+        return f"weights and memory are {', '.join(kinds)}, wanted one dtype, contiguous"
+    for part in (*every_op(model), loss_fn, optimizer, metric):
+        if not _is_recordable(part):
+            who = getattr(part, "__name__", None) or type(part).__name__
+            return f"{who} is neither opnet's own nor says recordable = True"
+    return None
+
+
+def _is_recordable(part: Any) -> bool:
+    """Said by its own class or function, not by one above it."""
+    if isinstance(part, partial):
+        return _is_recordable(part.func)
+    if RULES & attributes(part).keys():
+        return False
+    if hasattr(part, "layers") and type(part).forward is Sequential.forward and has_halves(part):
+        return True  # its layers are asked themselves
+    owner = part if hasattr(part, "__qualname__") else type(part)
+    own = (getattr(owner, "__module__", None) or "").startswith("opnet.")
+    return own or bool(vars(owner).get("recordable", False))

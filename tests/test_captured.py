@@ -1,0 +1,400 @@
+"""A recorded epoch is the eager one. On the CPU a tape of kernels stands in for a CUDA graph."""
+
+from functools import partial
+
+import pytest
+import torch
+from recorder import StopAt, histories, weights
+from tape import Tape
+
+from opnet import (
+    Adagrad,
+    Adam,
+    BatchGD,
+    BatchNorm,
+    BinaryCrossEntropyLoss,
+    Cosine,
+    CrossEntropyLoss,
+    Dropout,
+    HingeLoss,
+    Linear,
+    Logistic,
+    LogSoftmax,
+    MeanSquaredErrorLoss,
+    Model_MLP_L2,
+    Momentum,
+    NonFiniteError,
+    ReduceOnPlateau,
+    ReLU,
+    RMSprop,
+    Sequential,
+    Softmax,
+    accuracy,
+)
+from opnet import captured as room
+from opnet.op import Op
+from runners import RunnerV2_1, run
+from runners.replays import Replays, to_record
+from runners.snapshots import Camera
+
+EPOCHS, WINDOW = 25, 7
+
+
+@pytest.fixture
+def taped(monkeypatch):
+    """Recordings are tapes, K is 7; the list of the recorders that were made."""
+    monkeypatch.setitem(room.RECORDERS, "cpu", Tape)
+    monkeypatch.setattr(run, "MOST_EPOCHS_UNREAD", WINDOW)
+    monkeypatch.setattr(run, "SECONDS_BETWEEN_UPDATES", 1e9)
+    monkeypatch.setattr(Tape, "made", [])
+    return Tape.made
+
+
+def seeded():
+    return torch.Generator().manual_seed(0)
+
+
+def plain(**options):
+    return Model_MLP_L2(2, 5, 1, generator=seeded(), **options)
+
+
+def deep(*heads, outputs=1):
+    ops = [BatchNorm(6), ReLU(), Dropout(0.3, generator=seeded())]
+    return Sequential(
+        Linear(2, 6, "fc1", generator=seeded()),
+        *ops,
+        Linear(6, outputs, "fc2", generator=seeded()),
+        *heads,
+    )
+
+
+def runner_of(model, rule=BatchGD, loss=BinaryCrossEntropyLoss, metric=accuracy, lr=1.0, **options):
+    return RunnerV2_1(model, rule(lr, model, **options), metric, loss(model))
+
+
+CASES = {
+    "BatchGD": lambda: runner_of(plain()),
+    "float64": lambda: runner_of(plain(dtype=torch.float64)),
+    "Momentum, clipped, with decay": lambda: runner_of(
+        plain(), Momentum, nesterov=True, clip_norm=0.1, clip_value=0.5, weight_decay=0.01
+    ),
+    "Adagrad": lambda: runner_of(plain(), Adagrad, lr=0.1),
+    "RMSprop": lambda: runner_of(plain(), RMSprop, lr=0.05),
+    "Adam": lambda: runner_of(plain(), Adam, lr=0.1),
+    "ops that draw and that count": lambda: runner_of(deep(Logistic()), Momentum, lr=0.3),
+    "the same with Adam": lambda: runner_of(deep(Logistic()), Adam, lr=0.1),
+    "Softmax": lambda: runner_of(deep(Softmax(), outputs=2), loss=CrossEntropyLoss),
+    "LogSoftmax": lambda: runner_of(deep(LogSoftmax(), outputs=2), loss=CrossEntropyLoss),
+    "hinge, a partial metric": lambda: runner_of(
+        deep(), loss=HingeLoss, metric=partial(accuracy, threshold=0)
+    ),
+}
+
+
+def sets_for(runner, moons):
+    dtype = runner.model.layers[0].params["W"].dtype
+    classes = isinstance(runner.loss_fn, CrossEntropyLoss)
+    return [[X.to(dtype), y.long().squeeze(-1) if classes else y] for X, y in moons[:2]]
+
+
+def trained(make, moons, step, num_epochs=EPOCHS, **options):
+    torch.manual_seed(1)  # a Dropout may draw from the global generator
+    runner = make()
+    sets = sets_for(runner, moons)
+    runner.train(*sets, num_epochs=num_epochs, log_epochs=0, step=step, **options)
+    return runner
+
+
+def same(ours, expected):
+    assert histories(ours) == histories(expected)
+    assert ours.kept_epoch == expected.kept_epoch
+    assert all(map(torch.equal, weights(ours), weights(expected)))
+    states = [runner.optimizer.state_dict() for runner in (ours, expected)]
+    assert states[0].keys() == states[1].keys()
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
+# --- the trajectory
+
+
+@pytest.mark.parametrize("keep", ["best_score", "best_loss", "last"])
+@pytest.mark.parametrize("name", CASES)
+def test_the_trajectory_is_the_eager_one(name, keep, moons, taped):
+    expected = trained(CASES[name], moons, "eager", keep=keep)
+    assert not taped
+    ours = trained(CASES[name], moons, "captured", keep=keep)
+    same(ours, expected)
+    (tape,) = taped
+    steady = not name.endswith("Adam")
+    parts = 1 if steady else 2  # what counts in Python stands between two recordings
+    assert tape.warmed == parts * room.WARM_UP
+    assert tape.replayed == parts * (EPOCHS - room.WARM_UP)
+
+
+@pytest.mark.parametrize("num_epochs", [1, 3, 4, 7, 8])
+def test_however_short_the_run_is(num_epochs, moons, taped):
+    make = CASES["BatchGD"]
+    same(*(trained(make, moons, step, num_epochs) for step in ("captured", "eager")))
+
+
+@pytest.mark.parametrize("name", ["BatchGD", "Adam"])
+def test_a_rate_that_changes(name, moons, taped):
+    schedule = Cosine(1.0, EPOCHS)
+    runs = [trained(CASES[name], moons, step, schedule=schedule) for step in ("captured", "eager")]
+    same(*runs)
+
+
+def test_a_second_train_goes_on(moons, taped):
+    runs = []
+    for step in ("captured", "eager"):
+        runner = trained(CASES["Adam"], moons, step)
+        runner.optimizer.lr = 0.01
+        runner.train(*moons[:2], num_epochs=EPOCHS, log_epochs=0, step=step)
+        runs.append(runner)
+    same(*runs)
+
+
+def test_a_run_goes_on_from_what_was_saved(moons, taped, tmp_path):
+    make, kept = CASES["the same with Adam"], {"save_dir": tmp_path, "save_every": 4}
+    trained(make, moons, "captured", 10, **kept)
+    ours = trained(make, moons, "captured", resume=True, **kept)
+    same(ours, trained(make, moons, "eager"))
+
+
+# --- the round trips
+
+
+def test_k_epochs_are_read_together(moons, taped, monkeypatch):
+    read, usual = [], run.Run.read
+    monkeypatch.setattr(run.Run, "read", lambda self: (read.append(len(self.unread)), usual(self)))
+    trained(CASES["BatchGD"], moons, "captured")
+    assert read == [7, 7, 7, 4]
+
+
+def test_a_recorded_epoch_calls_no_rule(moons, taped):
+    calls = []
+
+    class Watched(Logistic):
+        recordable = True
+
+        def forward(self, inputs):
+            calls.append(self.training)
+            return super().forward(inputs)
+
+    def make():
+        return runner_of(Sequential(Linear(2, 1, "fc1", generator=seeded()), Watched()))
+
+    ours = trained(make, moons, "captured")
+    assert calls == [False] * 2 + [True, False] * (room.WARM_UP + 1)  # 2 at the doors
+    same(ours, trained(make, moons, "eager"))
+
+
+# --- how a run ends
+
+
+def test_what_is_not_finite_ends_it_as_an_eager_one(moons, taped):
+    def make():
+        model = Sequential(Linear(2, 1, "fc1", generator=seeded()), Linear(1, 1, "fc2"))
+        return runner_of(model, loss=MeanSquaredErrorLoss, lr=30.0)
+
+    errors, runners = [], []
+    for step in ("captured", "eager"):
+        torch.manual_seed(1)
+        runners.append(runner := make())
+        with pytest.raises(NonFiniteError, match="first at the output of") as caught:
+            runner.train(*moons[:2], num_epochs=60, log_epochs=0, step=step)
+        errors.append(str(caught.value))
+    assert errors[0] == errors[1]
+    same(*runners)
+
+
+@pytest.mark.parametrize("epoch", [2, 3, 12])
+def test_an_interrupt_between_two_epochs(epoch, moons, taped):
+    def rate(now):
+        if now == epoch:
+            raise KeyboardInterrupt
+        return 0.5
+
+    runners = []
+    for step in ("captured", "eager"):
+        runners.append(runner := CASES["Adam"]())
+        with pytest.raises(KeyboardInterrupt):
+            runner.train(*moons[:2], num_epochs=EPOCHS, log_epochs=0, step=step, schedule=rate)
+        assert len(runner.train_loss) == epoch
+    same(*runners)
+
+
+@pytest.mark.parametrize("kind", ["params", "grads", "buffers"])
+@pytest.mark.parametrize("epoch", [1, 9, 14])
+def test_after_a_tensor_was_replaced_it_is_eager(kind, epoch, moons, taped):
+    replayed, runners = [], []
+    for step in ("captured", "eager"):
+        runners.append(runner := CASES["the same with Adam"]())
+        op = runner.model.layers[{"params": 0, "grads": 4, "buffers": 1}[kind]]
+        box = getattr(op, kind)
+
+        def rate(now, box=box):
+            if now == epoch:
+                box.update({key: tensor.clone() for key, tensor in box.items()})
+                replayed.append(taped[0].replayed)
+            return 0.1
+
+        runner.train(*moons[:2], num_epochs=EPOCHS, log_epochs=0, step=step, schedule=rate)
+    same(*runners)
+    if epoch > room.WARM_UP or kind != "grads":  # fresh gradients in the warm-up do no harm
+        assert taped[0].replayed == replayed[0]
+
+
+# --- which step
+
+
+class Squared(Op):
+    """A learner's op, which does not say whether it can be recorded."""
+
+    def forward(self, inputs):
+        self.inputs = inputs
+        return inputs**2
+
+    def backward_inputs(self, grads):
+        return 2 * self.inputs * grads
+
+
+class Promised(Squared):
+    """The same, and it says so."""
+
+    recordable = True
+
+
+class Unsaid(Promised):
+    """What the class above said holds for that one only."""
+
+
+class Bare:
+    """The book's optimizer: it binds new params."""
+
+    def __init__(self, lr, model):
+        self.lr, self.model = lr, model
+
+    def step(self):
+        for layer in self.model.layers:
+            for key in layer.params:
+                layer.params[key] = layer.params[key] - self.lr * layer.grads[key]
+
+
+class Own(BatchGD):
+    """A learner's optimizer, made from opnet's."""
+
+
+class Wide(Momentum):
+    """A learner's optimizer with a memory of another dtype."""
+
+    recordable = True
+
+    def remember(self, param):
+        return {"velocity": torch.zeros_like(param, dtype=torch.float64)}
+
+
+def squared(op):
+    return Sequential(Linear(2, 1, "fc1", generator=seeded()), op, Logistic())
+
+
+def overridden():
+    model = plain()
+    model.layers[1].forward = model.layers[1].forward
+    return runner_of(model)
+
+
+def half(predicts, labels):
+    return 0.5
+
+
+WHOLE = CASES["BatchGD"]
+UNFIT = [  # a runner, arguments of train, what is said
+    (lambda: runner_of(squared(Squared())), {}, "Squared is neither opnet's own nor says"),
+    (lambda: runner_of(squared(Unsaid())), {}, "Unsaid is neither"),
+    (overridden, {}, "Logistic is neither"),
+    (lambda: runner_of(plain(), Bare), {}, "Bare does not keep its state as opnet.Optimizer does"),
+    (lambda: runner_of(plain(), Own), {}, "Own is neither"),
+    (lambda: runner_of(plain(), Wide), {}, "weights and memory are torch.float32, torch.float64"),
+    (lambda: runner_of(plain(), metric=half), {}, "half is neither"),
+    (WHOLE, {"block_size": 16}, "block_size is 16, wanted None: all rows at once"),
+    (WHOLE, {"batch_size": 16}, "batch_size is 16, wanted None"),
+    (WHOLE, {"callbacks": [StopAt(3)]}, "StopAt wants every epoch"),
+    (WHOLE, {"schedule": ReduceOnPlateau(1.0)}, "ReduceOnPlateau observes every epoch"),
+]
+
+
+@pytest.mark.parametrize(("make", "options", "said"), UNFIT, ids=[row[2] for row in UNFIT])
+def test_what_cannot_be_recorded_is_refused_or_eager(make, options, said, moons, taped):
+    runner = make()
+    before = weights(runner)
+    with pytest.raises(ValueError, match=rf"^captured: {said}") as caught:
+        runner.train(*moons[:2], num_epochs=5, log_epochs=0, step="captured", **options)
+    assert "\n" not in str(caught.value)
+    assert all(map(torch.equal, weights(runner), before))
+    runner.train(*moons[:2], num_epochs=5, log_epochs=0, **options)
+    assert not taped
+    assert runner.train_loss
+
+
+def test_rows_from_elsewhere_are_not_recorded(moons, taped):
+    class Kept:
+        def __init__(self, rows):
+            self.rows = rows
+
+        def __len__(self):
+            return len(self.rows)
+
+        def __getitem__(self, rows):
+            return self.rows[rows]
+
+    X, y = moons[0]
+    with pytest.raises(ValueError, match=r"^captured: X is read block by block, wanted a Tensor"):
+        WHOLE().train([Kept(X), y], moons[1], num_epochs=5, log_epochs=0, step="captured")
+
+
+@pytest.mark.parametrize("rows", [60, 61])
+def test_a_batch_of_all_rows_is_recorded(rows, moons, taped):
+    same(trained(WHOLE, moons, "captured", batch_size=rows), trained(WHOLE, moons, "eager"))
+
+
+def test_auto_records_what_can_be(moons, taped):
+    same(*(trained(CASES["Adam"], moons, step) for step in ("auto", "eager")))
+    assert len(taped) == 1
+    same(*(trained(lambda: runner_of(squared(Promised())), moons, s) for s in ("auto", "eager")))
+    assert len(taped) == 2
+
+
+def test_a_cpu_is_no_place_for_it(job, moons):
+    with pytest.raises(ValueError, match=r"^captured: the model is on cpu, wanted cuda$"):
+        job().train(*moons[:2], num_epochs=5, log_epochs=0, step="captured")
+
+
+def test_another_step_is_refused(job, moons):
+    with pytest.raises(ValueError, match="step is 'fast', wanted one of eager, captured, auto"):
+        job().train(*moons[:2], num_epochs=5, log_epochs=0, step="fast")
+
+
+def test_a_read_back_in_a_recording_is_an_error_and_the_weights_are_kept(moons, taped):
+    class Reads(Squared):
+        recordable = True
+
+        def forward(self, inputs):
+            return super().forward(inputs) * float(inputs.sum() < torch.inf)
+
+    runner = runner_of(squared(Reads()))
+    with pytest.raises(RuntimeError, match="while recording"):
+        runner.train(*moons[:2], num_epochs=EPOCHS, log_epochs=0)
+    assert len(runner.train_loss) == room.WARM_UP
+
+
+def test_a_snapshot_holds_its_weights_when_its_memory_is_used_again(moons, taped):
+    runner = CASES["Adam"]()
+    camera = Camera(runner.model, runner.optimizer)
+    replays = Replays(to_record("captured", runner, moons[:2], None, []), camera, 2, None)
+    taken, expected = [], []
+    for slot in (0, 1, 0, 1, 0, 0):
+        taken.append(replays.epoch(slot)[1])
+        expected.append(camera.take())
+    for snapshot, as_it_was in zip(taken, expected, strict=True):
+        assert all(map(torch.equal, snapshot.tensors(), as_it_was.tensors()))

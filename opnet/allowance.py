@@ -5,13 +5,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from .errors import CheckpointError
+from .kernels import Kernels
 
 
-class Allowance(TorchDispatchMode):
+class Allowance(Kernels):
     """Inside, operations of torch may make tensors of `nbytes` in all. CheckpointError if more.
 
     The one that would be too large is not begun: it is first made on the device "meta", where a
@@ -23,36 +23,25 @@ class Allowance(TorchDispatchMode):
         self.left = nbytes
         self.fault = f"the tensors of its model take more than {nbytes} bytes; {way_out}"
 
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        return False  # or the first use imports torch's compiler: 2.5 s
-
-    def __torch_dispatch__(
-        self,
-        func: Any,
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        kwargs = kwargs or {}
-        schema = func._schema
+    def meet(self, kernel: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        schema = kernel._schema
         if not any(result.alias_info for result in schema.returns):  # no view, not in place
             names = (argument.name for argument in schema.arguments)
-            self.left -= _size(func, dict(zip(names, args, strict=False)) | kwargs)
+            self.left -= _size(kernel, dict(zip(names, args, strict=False)) | kwargs)
         if self.left < 0:
             raise CheckpointError(self.fault)
-        return func(*args, **kwargs)
+        return kernel(*args, **kwargs)
 
 
-def _size(func: Any, given: dict[str, Any]) -> int:
-    """The bytes of what `func` would make; 0 where that cannot be told beforehand."""
-    size = given["self"].shape if func._schema.name.endswith("_like") else given.get("size")
+def _size(kernel: Any, given: dict[str, Any]) -> int:
+    """The bytes of what `kernel` would make; 0 where that cannot be told beforehand."""
+    size = given["self"].shape if kernel._schema.name.endswith("_like") else given.get("size")
     if size is not None:  # "meta" would import torch's compiler to draw numbers: 2 s
         return math.prod(size) * (given.get("dtype") or torch.float64).itemsize
-    if any(argument.name == "device" for argument in func._schema.arguments):
+    if any(argument.name == "device" for argument in kernel._schema.arguments):
         given = given | {"device": torch.device("meta")}
     try:
-        made = func(**tree_map_only(Tensor, _without_values, given))
+        made = kernel(**tree_map_only(Tensor, _without_values, given))
     except Exception:  # of an operation that needs values, or that is to fail
         return 0
     return sum(tensor.nbytes for tensor in tree_leaves(made) if isinstance(tensor, Tensor))

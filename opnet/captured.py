@@ -1,8 +1,9 @@
-"""An epoch recorded once and replayed: Python asks once for what were a hundred kernels.
+"""An epoch recorded once and replayed: its kernels in a row, without the Python around them.
 
-A GPU is done with the kernels of a small net before Python has named the next one. Recorded as a
-CUDA graph they are one call, and nothing is read back until somebody wants the numbers. A compiled
-step (torch.compile) is not offered: it takes 20 s to make and gains nothing on the CPU.
+Of a small net's epoch on a CPU more than half is Python that finds out what to call, and a GPU is
+done with a kernel before the next one has been named. What is recorded are the kernels, in order,
+with the memory that they read and write: on a GPU a CUDA graph, on a CPU a `Tape`. A compiled step
+(torch.compile) is not offered: it takes 20 s to make and gains nothing on the CPU.
 Source: torch's notes on CUDA graphs: static memory, a warm-up on the stream of the recording, no
 read-back; generators are registered with the graph, which then moves them on at each replay.
 """
@@ -17,17 +18,21 @@ from torch import Tensor
 from .op import Sequential, has_halves
 from .optimizer import Optimizer
 from .step import evaluation, training_step
+from .tape import Tape
 from .walk import attributes, dict_of, every_op, every_part, leaf_ops, set_training, state
 
-Rule = Callable[[], None]  # reads and writes the same memory at each call, reads nothing back
+Left = list[Tensor]  # what a rule leaves for others to read: in the same memory at each replay
+Rule = Callable[[], Left]  # reads and writes the same memory at each call, reads nothing back
 
 WARM_UP = 3  # epochs as usual before the recording: torch's libraries set themselves up in them
-KINDS = ("params", "grads", "buffers")
 RULES = {"forward", "backward", "step"}
 
 
 class Training(NamedTuple):
-    """What an epoch is made of: a step on all rows of `train_set`, then a look at `dev_set`."""
+    """What an epoch is made of: a step on all rows of `train_set`, then a look at `dev_set`.
+
+    Through both in blocks of `block_size` rows, if there are more.
+    """
 
     model: Any
     optimizer: Any
@@ -35,107 +40,109 @@ class Training(NamedTuple):
     loss_fn: Any
     train_set: Any
     dev_set: Any
+    block_size: int | None = None
 
 
-class Recorder:
+class Graph:
     """Records rules on a CUDA device; the `generators` that they draw from go on as usual."""
 
     def __init__(self, device: torch.device, generators: Iterable[torch.Generator]) -> None:
         self.device, self.generators = device, list(generators)
         self.stream = torch.cuda.Stream(device)
 
-    def warm_up(self, rule: Rule) -> None:
+    def warm_up(self, rule: Rule) -> Left:
         """Run `rule` as usual, but on the stream on which it will be recorded."""
         here = torch.cuda.current_stream(self.device)
         self.stream.wait_stream(here)
         with torch.cuda.stream(self.stream):
-            rule()
+            left = rule()
         here.wait_stream(self.stream)
+        return left
 
-    def record(self, rule: Rule) -> Rule:
-        """What does the work of `rule` from now on, as one call; recording it does not."""
+    def record(self, rule: Rule) -> tuple[Rule, Left]:
+        """What does the work of `rule` from now on, as one call, and what its first call left."""
         graph = torch.cuda.CUDAGraph()
         for generator in self.generators:
             graph.register_generator_state(generator)
         with torch.cuda.graph(graph, stream=self.stream):
-            rule()
-        return graph.replay
+            left = rule()
+
+        def replay() -> Left:
+            graph.replay()
+            return left
+
+        return replay, replay()  # recording a graph does not do its work
 
 
-RECORDERS: dict[str, Any] = {"cuda": Recorder}  # by type of device
+RECORDERS: dict[str, Any] = {"cuda": Graph, "cpu": Tape}  # by type of device
 
 
 class Captured:
     """At each call one epoch, the first ones as usual, from then on a recording of it.
 
-    What an epoch leaves goes into the next row of tensors on the device: `numbers` [K, 4] are its
-    train loss, dev loss, train score and dev score, `weights` [K, P] all of `kept`, joined; after
-    `rewind` the next row is row 0. The trajectory is that of `training_step` and `evaluation`,
-    which are what is recorded. Numbers of Python are fixed in a recording. Unless the update is
-    `steady`, as with a rate that changes or with Adam's t, it stays outside, between two of them.
+    It gives train loss, train score, dev loss and dev score, not read back, once it is recorded in
+    the same memory each time; with `scored_later` the predictions in the place of the scores. The
+    trajectory is that of `training_step` and `evaluation`, which are what is recorded. Numbers of
+    Python are fixed in a recording. Unless the update is `steady`, as with a rate that changes or
+    with Adam's t, it stays outside, between two of them.
     """
 
-    def __init__(self, training: Training, kept: list[Tensor], length: int, steady: bool) -> None:
-        self.training, self.kept = training, kept
-        like, self.parts = kept[0], every_part(training.model)
-        self.numbers = like.new_zeros((length, 4), dtype=torch.float64)
-        self.weights = like.new_zeros((length, sum(len(row) for row in kept)))
-        self._four = self.numbers.new_zeros(4)
-        self._place = like.new_zeros(1, dtype=torch.int64)
-        self.recorder = RECORDERS[like.device.type](like.device, generators(training.model))
+    def __init__(self, training: Training, steady: bool, scored_later: bool = False) -> None:
+        self.training, self.scored_later = training, scored_later
+        self.parts = every_part(training.model)
+        device = state(training.model)[0].device
+        self.recorder = RECORDERS[device.type](device, generators(training.model))
         self.rules: list[Rule] = [partial(self._train, _Later()), self._judge]
-        self.update: Rule | None = training.optimizer.step
+        self.update: Callable[[], None] | None = training.optimizer.step
         if steady:
             self.rules, self.update = [self._whole], None
-        self.places: list[tuple[dict[str, Tensor], str, Tensor]] = []
+        self.grads: list[tuple[dict[str, Tensor], str, Tensor]] = []
         self.epochs = 0
 
     @torch.no_grad()
-    def __call__(self) -> None:
+    def __call__(self) -> Left:
         if self.epochs == WARM_UP:
-            boxes = [dict_of(op, kind) for op in leaf_ops(self.training.model) for kind in KINDS]
-            self.places = [(box, key, box[key]) for box in boxes for key in box]
+            boxes = [dict_of(op, "grads") for op in leaf_ops(self.training.model)]
+            self.grads = [(box, key, box[key]) for box in boxes for key in box]
+        left = []
         for position, rule in enumerate(self.rules):
             if position and self.update:
                 self.update()
-            self._run(position, rule)
+            left += self._run(position, rule)
         self.epochs += 1
+        return left
 
-    def _run(self, position: int, rule: Rule) -> None:
+    def _run(self, position: int, rule: Rule) -> Left:
+        if self.epochs > WARM_UP:
+            return rule()
         if self.epochs < WARM_UP:
-            self.recorder.warm_up(rule)
-            return
-        if self.epochs == WARM_UP:
-            rule = self.rules[position] = self.recorder.record(rule)
-        rule()
-
-    def rewind(self) -> None:
-        self._place.zero_()
+            left: Left = self.recorder.warm_up(rule)
+        else:
+            self.rules[position], left = self.recorder.record(rule)
+        return left
 
     def moved(self) -> bool:
-        """Whether a param, gradient or buffer is no longer where it was when it was recorded."""
-        return any(box.get(key) is not tensor for box, key, tensor in self.places)
+        """Whether a gradient is no longer where it was when it was recorded."""
+        return any(box.get(key) is not tensor for box, key, tensor in self.grads)
 
-    def _whole(self) -> None:
-        self._train(self.training.optimizer)
-        self._judge()
+    def _whole(self) -> Left:
+        return self._train(self.training.optimizer) + self._judge()
 
-    def _train(self, optimizer: Any) -> None:
-        model, _, metric, loss_fn, (X, y), _ = self.training
+    def _train(self, optimizer: Any) -> Left:
+        model, _, _, loss_fn, (X, y), _, size = self.training
         set_training(self.parts, True)
-        predicts, loss = training_step(model, loss_fn, optimizer, X, y)
-        self._four[0].copy_(loss)
-        self._four[2].copy_(metric(predicts, y))
+        predicts, loss = training_step(model, loss_fn, optimizer, X, y, size)
+        return [loss, self._scored(predicts, y)]
 
-    def _judge(self) -> None:
-        model, _, metric, loss_fn, _, (X, y) = self.training
+    def _judge(self) -> Left:
+        model, _, _, loss_fn, _, (X, y), size = self.training
         set_training(self.parts, False)
-        predicts, loss = evaluation(model, loss_fn, X, y)
-        self._four[1].copy_(loss)
-        self._four[3].copy_(metric(predicts, y))
-        self.numbers.index_copy_(0, self._place, self._four.unsqueeze(0))
-        self.weights.index_copy_(0, self._place, torch.cat(self.kept).unsqueeze(0))
-        self._place.add_(1)
+        predicts, loss = evaluation(model, loss_fn, X, y, size)
+        return [loss, self._scored(predicts, y)]
+
+    def _scored(self, predicts: Tensor, labels: Tensor) -> Tensor:
+        score: Tensor = predicts if self.scored_later else self.training.metric(predicts, labels)
+        return score
 
 
 class _Later:
@@ -164,13 +171,13 @@ def obstacle(training: Training) -> str | None:
     kernels on the same memory each time: it rebinds no param, reads no tensor back, and decides
     nothing from a number that changes. A metric has to return a tensor.
     """
-    model, optimizer, metric, loss_fn, (X, _), _ = training
+    model, optimizer, metric, loss_fn, (X, _), *_ = training
     tensors = state(model)
     if not tensors:
         return "the model has no weights"
     device = tensors[0].device
     if device.type not in RECORDERS:
-        return f"the model is on {device.type}, wanted cuda"
+        return f"the model is on {device.type}, wanted {' or '.join(RECORDERS)}"
     if not isinstance(X, Tensor):
         return "X is read block by block, wanted a Tensor"
     for generator in generators(model):

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from .errors import check_count
+from .numerics import affine
 from .op import Op
 from .tensors import as_matrix, check_dense, check_inputs, described, pick_device
 
@@ -64,9 +65,7 @@ class Linear(Op):
         check_inputs(self, inputs, W, columns=len(W))
         self.inputs = inputs
         out = self.scratch("outputs", inputs, *inputs.shape[:-1], W.shape[1])
-        self.outputs = torch.matmul(inputs, W, out=out)
-        if b is not None:
-            self.outputs.add_(b)
+        self.outputs = affine(inputs, W, b, out)
         return self.outputs
 
     def backward_params(self, grads: Tensor) -> None:

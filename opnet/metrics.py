@@ -50,7 +50,8 @@ def right_rows(predicts: Any, labels: Any, threshold: float = 0.5) -> Tensor:
         right = predicts.argmax(dim=-1) == (labels if indices else labels.argmax(dim=-1))
     else:
         right = ((predicts >= threshold) == (labels >= 0.5)).squeeze(-1)
-    unknown = (predicts + (labels.unsqueeze(-1) if indices else labels)).isnan().any(dim=-1)
+    unknown = (predicts + (labels.unsqueeze(-1) if indices else labels)).isnan()
+    unknown = unknown.any(dim=-1) if columns > 1 else unknown.squeeze(-1)
     return right.float().masked_fill_(unknown, torch.nan)
 
 

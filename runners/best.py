@@ -37,6 +37,7 @@ class Best:
     def __init__(self, model: Any, optimizer: Any, keep: str, directory: Path | None) -> None:
         self.model, self.optimizer, self.keep = model, optimizer, keep
         self.directory, self.camera = directory, Camera(model, optimizer)
+        self._sound: Kept | None = None  # what has been looked at already
         self.kept = self._finite = Kept(None, -math.inf, math.inf, self.snapshot())
         self._on_disk, self._written_at = self.kept, time.monotonic()
         self._manifest = self._manifest_there()
@@ -60,8 +61,10 @@ class Best:
     def check_finite(self) -> None:
         """NonFiniteError, and back to the weights of the last check, when some are not finite."""
         bad = self.kept
+        if bad is self._sound:
+            return
         if all(tensor.isfinite().all() for tensor in bad.snapshot.tensors()):
-            self._finite = bad
+            self._finite = self._sound = bad
             return
         self.kept = self._finite
         weights_are = all(weight.isfinite().all() for weight in bad.snapshot.weights)

@@ -1,5 +1,6 @@
 """One training run: the loop over epochs, and the reading of what the epochs left."""
 
+import logging
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -25,21 +26,20 @@ from .snapshots import Snapshot, set_weights
 MOST_EPOCHS_UNREAD = 100
 MOST_UNREAD = 2**22  # elements, of weights and predictions, in the epochs not read back yet
 NUMBERS = ("train loss", "dev loss", "train score", "dev score")
+_log = logging.getLogger(__name__)
 HOOKS = ("on_train_begin", "on_epoch_end", "on_train_end")
 
 
 class Epoch(NamedTuple):
-    """What an epoch leaves: the four NUMBERS, not read back, and a snapshot after its updates.
+    """What an epoch leaves: its rate, a snapshot after its updates, and not read back the NUMBERS.
 
-    Instead of a score there may be the predictions that are still to be scored.
+    Instead of a score there may be the predictions that are still to be scored. The `numbers` of a
+    replayed epoch wait with the recording.
     """
 
-    train_loss: Any
-    dev_loss: Any
-    train_score: Any
-    dev_score: Any
     lr: float | None
     snapshot: Snapshot
+    numbers: tuple[Any, Any, Any, Any] | None = None
 
 
 class Run:
@@ -75,16 +75,20 @@ class Run:
         self.epochs_read, self.read_at = 0, time.monotonic()
         self.last = best.kept.snapshot
         elements = sum(tensor.numel() for tensor in self.last.tensors())
-        self.of_rows = None if to_record else getattr(runner.metric, "of_rows", None)
+        watched = self.observe or any(hasattr(callback, "on_epoch_end") for callback in callbacks)
+        limit = 1 if watched else min(log.log_epochs or MOST_EPOCHS_UNREAD, MOST_EPOCHS_UNREAD)
+        self.of_rows = getattr(runner.metric, "of_rows", None)
+        if to_record and predicted * limit > MOST_UNREAD:
+            self.of_rows = None  # the scores are recorded with the epoch
         many = predicted > MOST_UNREAD and (block_size or batches)
         self.by_blocks = self.of_rows if many else None
         if self.of_rows and not self.by_blocks:
             elements += predicted
-        watched = self.observe or any(hasattr(callback, "on_epoch_end") for callback in callbacks)
-        limit = 1 if watched else min(log.log_epochs or MOST_EPOCHS_UNREAD, MOST_EPOCHS_UNREAD)
         self.most_unread = max(1, min(limit, MOST_UNREAD // max(elements, 1)))
-        recorded = to_record and Replays(to_record, best.camera, self.most_unread, schedule)
-        self.replays: Replays | None = recorded
+        self.replays: Replays | None = None
+        if to_record:
+            how = self.most_unread, schedule, bool(self.of_rows)
+            self.replays = Replays(to_record, best.camera, *how)
 
     def epochs(self) -> None:
         resumable = self.resumable
@@ -125,11 +129,10 @@ class Run:
 
     def _replayed(self) -> Epoch | None:
         if self.replays and self.replays.moved():
+            _log.info("train: a param has been replaced: eager from here on")
+            self.read()
             self.replays = None
-        if not self.replays:
-            return None
-        numbers, snapshot = self.replays.epoch(len(self.unread))
-        return Epoch(*numbers, self._rate(), snapshot)
+        return Epoch(self._rate(), self.replays.epoch()) if self.replays else None
 
     @torch.no_grad()
     def _epoch(self) -> Epoch:
@@ -141,8 +144,8 @@ class Run:
         set_training(self.parts, False)
         predicts, dev_loss = evaluation(runner.model, runner.loss_fn, X_dev, y_dev, *how)
         dev_score = self._score(predicts, y_dev)
-        snapshot = self.best.snapshot()
-        return Epoch(train_loss, dev_loss, train_score, dev_score, self._rate(), snapshot)
+        numbers = train_loss, dev_loss, train_score, dev_score
+        return Epoch(self._rate(), self.best.snapshot(), numbers)
 
     def _rate(self) -> float | None:
         optimizer = self.runner.optimizer
@@ -176,12 +179,21 @@ class Run:
         """The score; what can be scored together with that of other epochs stays as it is."""
         return predicts if self.of_rows else self.runner.metric(predicts, labels)
 
-    def _scores(self, waiting: tuple[Any, ...], labels: Tensor) -> list[float]:
+    def _columns(self, waiting: list[Epoch]) -> list[list[float]]:
+        """The four NUMBERS of all epochs that wait, each in one round trip."""
+        eager = zip(*(epoch.numbers or () for epoch in waiting), strict=True)
+        columns = self.replays.columns(len(waiting)) if self.replays else eager
+        train_losses, dev_losses, *scored = columns
+        sets = zip(scored, (self.train_set, self.dev_set), strict=True)
+        scores = [self._scores(outputs, labels) for outputs, (_, labels) in sets]
+        return [_read_back(train_losses), _read_back(dev_losses), *scores]
+
+    def _scores(self, waiting: Any, labels: Tensor) -> list[float]:
         """The scores of all epochs that wait, in one call where the metric can do that."""
         if not self.of_rows or self.by_blocks:
             return _read_back(waiting)
-        predicts = torch.stack(waiting)
-        labels = labels.expand(len(waiting), *labels.shape)
+        predicts = waiting if isinstance(waiting, Tensor) else torch.stack(waiting)
+        labels = labels.expand(len(predicts), *labels.shape)
         return self.of_rows(predicts, labels).flatten(1).mean(1).tolist()
 
     def read(self) -> None:
@@ -189,16 +201,15 @@ class Run:
         waiting, self.read_at = list(self.unread), time.monotonic()
         if not waiting:
             return
-        train_losses, dev_losses, *scored = list(zip(*waiting, strict=True))[:4]
-        columns = [_read_back(train_losses), _read_back(dev_losses)]
-        for outputs, (_, labels) in zip(scored, (self.train_set, self.dev_set), strict=True):
-            columns.append(self._scores(outputs, labels))
+        columns = self._columns(waiting)
         for epoch, numbers in zip(waiting, zip(*columns, strict=True), strict=True):
             if not all(math.isfinite(number) for number in numbers):
                 self.unread.clear()
                 raise NonFiniteError(self._diagnosis(epoch, numbers))
             self._accept(epoch, numbers)
             self.unread.pop(0)  # only now: an interrupt in between loses nothing
+        if self.replays:
+            self.replays.rewind()
         self.best.check_finite()
         self.best.write()
         self.log.progress(self.epochs_read, self.runner.train_loss[-1])
@@ -282,8 +293,8 @@ def _of_as_many_rows(outputs: Tensor, axis: int, count: int) -> Tensor:
     return outputs.new_empty(shape)
 
 
-def _read_back(column: tuple[Any, ...]) -> list[float]:
+def _read_back(column: Any) -> list[float]:
     """Numbers or one-element tensors as floats, in one round trip."""
-    if all(isinstance(value, Tensor) for value in column):
-        column = tuple(torch.stack([value.reshape(()) for value in column]).tolist())
-    return [float(value) for value in column]
+    if not isinstance(column, Tensor) and all(isinstance(value, Tensor) for value in column):
+        column = torch.stack([value.reshape(()) for value in column])
+    return column.flatten().tolist() if isinstance(column, Tensor) else list(map(float, column))

@@ -103,8 +103,8 @@ class RunnerV2_1:
         that couples the rows, as BatchNorm, has them all at once.
         X may be larger than the memory: what has __len__ and slicing, as `data.from_npy(path)`, is
         read block by block. `threads` of torch are as many as the work is worth, if not given.
-        On a GPU an epoch is recorded once and replayed, with `step="auto"` where all of it can be,
-        `opnet.captured.obstacle` says what cannot: "captured" refuses it, "eager" never records.
+        An epoch is recorded once and replayed, with `step="auto"` where all of it can be:
+        "captured" refuses what cannot, "eager" never records.
         `log_epochs=0` prints nothing. Before `on_train_begin`: ValueError or TypeError for
         arguments and data that do not fit, CheckpointError for a `save_dir` that cannot be used.
         Later ValueError or TypeError for a rate that is not finite or below 0, NonFiniteError when
@@ -129,8 +129,9 @@ class RunnerV2_1:
         if batch_size is not None and not isinstance(train_rows[0], Tensor):
             raise TypeError("train: batch_size needs rows in memory, X is read block by block")
         split = batch_size if _is_split(train_rows, batch_size) else None
-        sets, sizes = (train_rows, dev_rows), {"block_size": block_size, "batch_size": split}
-        recorded = to_record(step, self, sets, schedule, hooks, **sizes)
+        size = self._block_rows(train_rows[0], block_size)
+        sets = train_rows, dev_rows
+        recorded = to_record(step, self, sets, schedule, hooks, size, split)
         if num_epochs == 0 and not resume:
             return
         if generator is None and _is_split(train_rows, batch_size):
@@ -142,7 +143,6 @@ class RunnerV2_1:
             resumable = Resumable(self, hooks, schedule, generator, made_of, where, save_every)
         if directory is not None:
             checkpoint.prepare(directory, self.model)
-        size = self._block_rows(train_rows[0], block_size)
         with alone(where), self._threads(train_rows[0], size, threads):
             if resumable:  # all that can be refused is, before anybody has begun
                 resumable.look(resume, num_epochs)

@@ -52,13 +52,12 @@ class Camera:
             self._look()  # a learner's rule may put other tensors in their place
         if not self.rows:
             return snapshot(self.model, self.optimizer)
-        joined = torch.cat(self.rows)
-        return self.developed(lambda: joined)
+        return self.developed(torch.cat(self.rows))
 
-    def developed(self, joined: Callable[[], Tensor]) -> Snapshot:
-        """The snapshot of this moment from its `rows`, joined, as they are when somebody asks."""
+    def developed(self, joined: Tensor) -> Snapshot:
+        """The snapshot of now, whose `rows` are the last numbers of `joined`."""
         counts = {name: box[key] for name, box, key in self.counters}
-        return Snapshot(partial(_unpacked, joined, self.shapes, self.names, counts))
+        return Snapshot(partial(_unpacked, joined, self.dtype, self.shapes, self.names, counts))
 
     def moved(self) -> bool:
         """Whether a dict, a tensor in it or the memory of one is another than when last found."""
@@ -82,6 +81,7 @@ class Camera:
         can_be_joined = own and alike and all(t.is_contiguous() for t in tensors)
         self.rows = [tensor.detach().view(-1) for tensor in tensors] if can_be_joined else []
         self.shapes = [tensor.shape for tensor in tensors]
+        self.dtype = tensors[0].dtype
         self.at = [tensor.data_ptr() for tensor in tensors]
 
 
@@ -99,14 +99,16 @@ def set_weights(model: Any, taken: Snapshot) -> None:
 
 
 def _unpacked(
-    joined: Callable[[], Tensor],
+    joined: Tensor,
+    dtype: torch.dtype,
     shapes: list[torch.Size],
     names: list[str],
     counts: dict[str, int],
 ) -> tuple[list[Tensor], checkpoint.Memory]:
     """The weights and the memory that were joined: the first tensors, and the last, the named."""
-    rows = joined().split([prod(shape) for shape in shapes])
-    tensors = [row.view(shape) for row, shape in zip(rows, shapes, strict=True)]
+    sizes = [prod(shape) for shape in shapes]
+    parts = joined[len(joined) - sum(sizes) :].to(dtype).split(sizes)
+    tensors = [part.view(shape) for part, shape in zip(parts, shapes, strict=True)]
     weights = tensors[: len(tensors) - len(names)]
     memory = dict(zip(names, tensors[len(weights) :], strict=True))
     return weights, memory | {name: torch.tensor(count) for name, count in counts.items()}

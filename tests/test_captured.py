@@ -1,11 +1,11 @@
-"""A recorded epoch is the eager one. On the CPU a tape of kernels stands in for a CUDA graph."""
+"""A recorded epoch is the eager one, to the last bit on a CPU; tests/test_cuda.py for a GPU."""
 
 from functools import partial
+from typing import ClassVar
 
 import pytest
 import torch
 from recorder import StopAt, histories, weights
-from tape import Tape
 
 from opnet import (
     Adagrad,
@@ -33,6 +33,7 @@ from opnet import (
 )
 from opnet import captured as room
 from opnet.op import Op
+from opnet.tape import Tape
 from runners import RunnerV2_1, run
 from runners.replays import Replays, to_record
 from runners.snapshots import Camera
@@ -40,14 +41,38 @@ from runners.snapshots import Camera
 EPOCHS, WINDOW = 25, 7
 
 
+class Watched(Tape):
+    """A tape that counts what becomes of it."""
+
+    made: ClassVar[list["Watched"]] = []
+
+    def __init__(self, device, generators):
+        super().__init__(device, generators)
+        self.warmed, self.replayed = 0, 0
+        self.made.append(self)
+
+    def warm_up(self, rule):
+        self.warmed += 1
+        return super().warm_up(rule)
+
+    def record(self, rule):
+        replay, left = super().record(rule)
+
+        def counted():
+            self.replayed += 1
+            return replay()
+
+        return counted, left
+
+
 @pytest.fixture
 def taped(monkeypatch):
-    """Recordings are tapes, K is 7; the list of the recorders that were made."""
-    monkeypatch.setitem(room.RECORDERS, "cpu", Tape)
+    """Recordings are watched, K is 7; the list of the recorders that were made."""
+    monkeypatch.setitem(room.RECORDERS, "cpu", Watched)
     monkeypatch.setattr(run, "MOST_EPOCHS_UNREAD", WINDOW)
     monkeypatch.setattr(run, "SECONDS_BETWEEN_UPDATES", 1e9)
-    monkeypatch.setattr(Tape, "made", [])
-    return Tape.made
+    monkeypatch.setattr(Watched, "made", [])
+    return Watched.made
 
 
 def seeded():
@@ -128,13 +153,37 @@ def test_the_trajectory_is_the_eager_one(name, keep, moons, taped):
     steady = not name.endswith("Adam")
     parts = 1 if steady else 2  # what counts in Python stands between two recordings
     assert tape.warmed == parts * room.WARM_UP
-    assert tape.replayed == parts * (EPOCHS - room.WARM_UP)
+    assert tape.replayed == parts * (EPOCHS - room.WARM_UP - 1)
 
 
 @pytest.mark.parametrize("num_epochs", [1, 3, 4, 7, 8])
 def test_however_short_the_run_is(num_epochs, moons, taped):
     make = CASES["BatchGD"]
     same(*(trained(make, moons, step, num_epochs) for step in ("captured", "eager")))
+
+
+@pytest.mark.parametrize("name", ["BatchGD", "Adam", "hinge, a partial metric"])
+@pytest.mark.parametrize("scored", ["later", "by blocks"])
+def test_blocks_of_rows_are_recorded_too(name, scored, moons, taped, monkeypatch):
+    def make():
+        runner = CASES[name]()
+        layers = runner.model.layers
+        runner.model.layers = [op for op in layers if not isinstance(op, BatchNorm)]
+        return runner
+
+    if scored == "by blocks":
+        monkeypatch.setattr(run, "MOST_UNREAD", 100)
+    ours = trained(make, moons, "captured", block_size=16)
+    same(ours, trained(make, moons, "eager", block_size=16))
+    assert taped[0].replayed
+
+
+def test_what_makes_much_of_its_own_goes_on_as_usual(moons, taped, monkeypatch):
+    monkeypatch.setattr("opnet.tape.MOST_HELD", 1000)
+    ours = trained(CASES["Adam"], moons, "captured")
+    same(ours, trained(CASES["Adam"], moons, "eager"))
+    (tape,) = taped
+    assert tape.calls == []
 
 
 @pytest.mark.parametrize("name", ["BatchGD", "Adam"])
@@ -174,7 +223,7 @@ def test_k_epochs_are_read_together(moons, taped, monkeypatch):
 def test_a_recorded_epoch_calls_no_rule(moons, taped):
     calls = []
 
-    class Watched(Logistic):
+    class Counted(Logistic):
         recordable = True
 
         def forward(self, inputs):
@@ -182,7 +231,7 @@ def test_a_recorded_epoch_calls_no_rule(moons, taped):
             return super().forward(inputs)
 
     def make():
-        return runner_of(Sequential(Linear(2, 1, "fc1", generator=seeded()), Watched()))
+        return runner_of(Sequential(Linear(2, 1, "fc1", generator=seeded()), Counted()))
 
     ours = trained(make, moons, "captured")
     assert calls == [False] * 2 + [True, False] * (room.WARM_UP + 1)  # 2 at the doors
@@ -317,8 +366,7 @@ UNFIT = [  # a runner, arguments of train, what is said
     (lambda: runner_of(plain(), Own), {}, "Own is neither"),
     (lambda: runner_of(plain(), Wide), {}, "weights and memory are torch.float32, torch.float64"),
     (lambda: runner_of(plain(), metric=half), {}, "half is neither"),
-    (WHOLE, {"block_size": 16}, "block_size is 16, wanted None: all rows at once"),
-    (WHOLE, {"batch_size": 16}, "batch_size is 16, wanted None"),
+    (WHOLE, {"batch_size": 16}, "batch_size is 16, wanted None: a step an epoch"),
     (WHOLE, {"callbacks": [StopAt(3)]}, "StopAt wants every epoch"),
     (WHOLE, {"schedule": ReduceOnPlateau(1.0)}, "ReduceOnPlateau observes every epoch"),
 ]
@@ -365,9 +413,13 @@ def test_auto_records_what_can_be(moons, taped):
     assert len(taped) == 2
 
 
-def test_a_cpu_is_no_place_for_it(job, moons):
-    with pytest.raises(ValueError, match=r"^captured: the model is on cpu, wanted cuda$"):
-        job().train(*moons[:2], num_epochs=5, log_epochs=0, step="captured")
+def test_where_it_can_be_recorded(job, moons):
+    runner = job()
+    runner.model.to("meta")
+    training = to_record("auto", runner, moons[:2], None, [])
+    assert training is None
+    with pytest.raises(ValueError, match=r"^captured: the model is on meta, wanted cuda or cpu$"):
+        to_record("captured", runner, moons[:2], None, [])
 
 
 def test_another_step_is_refused(job, moons):
@@ -388,13 +440,25 @@ def test_a_read_back_in_a_recording_is_an_error_and_the_weights_are_kept(moons, 
     assert len(runner.train_loss) == room.WARM_UP
 
 
-def test_a_snapshot_holds_its_weights_when_its_memory_is_used_again(moons, taped):
+@pytest.mark.parametrize("scored_later", [False, True])
+def test_what_epochs_leave_is_theirs_when_the_next_ones_have_run(scored_later, moons, taped):
     runner = CASES["Adam"]()
     camera = Camera(runner.model, runner.optimizer)
-    replays = Replays(to_record("captured", runner, moons[:2], None, []), camera, 2, None)
-    taken, expected = [], []
-    for slot in (0, 1, 0, 1, 0, 0):
-        taken.append(replays.epoch(slot)[1])
-        expected.append(camera.take())
-    for snapshot, as_it_was in zip(taken, expected, strict=True):
-        assert all(map(torch.equal, snapshot.tensors(), as_it_was.tensors()))
+    training = to_record("captured", runner, moons[:2], None, [])
+    replays = Replays(training, camera, 4, None, scored_later)
+    eager = CASES["Adam"]()
+    eager.train(*moons[:2], num_epochs=12, log_epochs=0, keep="last")
+    taken, expected, losses, scores = [], [], [], []
+    for _ in range(3):
+        for _ in range(4):
+            taken.append(replays.epoch())
+            expected.append(camera.take())
+        columns = replays.columns(3)  # the last ones
+        losses += columns[0].flatten().tolist()
+        scores.append(columns[2])
+        replays.rewind()
+    for ours, as_it_was in zip(taken, expected, strict=True):
+        assert all(map(torch.equal, ours.tensors(), as_it_was.tensors()))
+    assert losses == [loss for i, loss in enumerate(eager.train_loss) if i % 4]
+    shape = moons[0][1].shape if scored_later else (1,)
+    assert all(score.shape == (3, *shape) for score in scores)

@@ -1,11 +1,13 @@
 """What comes to a runner, looked at before anything has changed."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from torch import Tensor
 
-from opnet.errors import check_count, check_flag
+from opnet.errors import check_count, check_flag, check_rate
+
+HOOKS = ("on_train_begin", "on_epoch_end", "on_train_end")
 
 
 def check_part(role: str, part: Any, model: Any, does: str = "__call__") -> None:
@@ -45,3 +47,21 @@ def checked_saving(save_every: Any, resume: Any, save_dir: Any) -> int | None:
     if save_dir is None:
         raise ValueError("train: save_every and resume need a save_dir, which is None")
     return None if save_every is None else check_count("train: save_every", save_every)
+
+
+def checked_callbacks(callbacks: Iterable[Any]) -> list[Any]:
+    """The callbacks as a list; TypeError for a class, and for one that has none of the hooks."""
+    checked = list(callbacks)
+    for position, callback in enumerate(checked):
+        if isinstance(callback, type):
+            who = f"train: callback {position}"
+            raise TypeError(f"{who} is the class {callback.__name__}, wanted one of it")
+        if not any(hasattr(callback, hook) for hook in HOOKS):
+            who = f"train: callback {position} ({type(callback).__name__})"
+            raise TypeError(f"{who} has none of {', '.join(HOOKS)}")
+    return checked
+
+
+def rate_of(schedule: Callable[[int], float], epoch: int) -> float:
+    """The rate of an epoch. ValueError or TypeError unless it is finite and at least 0."""
+    return check_rate(f"train: schedule({epoch})", schedule(epoch))

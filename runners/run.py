@@ -3,7 +3,7 @@
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -12,11 +12,12 @@ from torch import Tensor
 
 from opnet.captured import Training
 from opnet.data import Batch, Rows
-from opnet.errors import NonFiniteError, check_rate
+from opnet.errors import NonFiniteError
 from opnet.step import evaluation, first_non_finite, training_step
 from opnet.walk import every_part, set_training
 
 from .best import Best, Kept
+from .doors import rate_of
 from .interrupts import held_back
 from .log import SECONDS_BETWEEN_UPDATES, Log
 from .replays import Replays
@@ -27,7 +28,6 @@ MOST_EPOCHS_UNREAD = 100
 MOST_UNREAD = 2**22  # elements, of weights and predictions, in the epochs not read back yet
 NUMBERS = ("train loss", "dev loss", "train score", "dev score")
 _log = logging.getLogger(__name__)
-HOOKS = ("on_train_begin", "on_epoch_end", "on_train_end")
 
 
 class Epoch(NamedTuple):
@@ -268,24 +268,6 @@ class Run:
                 getattr(callback, hook)(self.runner, *arguments)
 
 
-def checked_callbacks(callbacks: Iterable[Any]) -> list[Any]:
-    """The callbacks as a list; TypeError for a class, and for one that has none of the hooks."""
-    checked = list(callbacks)
-    for position, callback in enumerate(checked):
-        if isinstance(callback, type):
-            who = f"train: callback {position}"
-            raise TypeError(f"{who} is the class {callback.__name__}, wanted one of it")
-        if not any(hasattr(callback, hook) for hook in HOOKS):
-            who = f"train: callback {position} ({type(callback).__name__})"
-            raise TypeError(f"{who} has none of {', '.join(HOOKS)}")
-    return checked
-
-
-def rate_of(schedule: Callable[[int], float], epoch: int) -> float:
-    """The rate of an epoch. ValueError or TypeError unless it is finite and at least 0."""
-    return check_rate(f"train: schedule({epoch})", schedule(epoch))
-
-
 def _of_as_many_rows(outputs: Tensor, axis: int, count: int) -> Tensor:
     """An empty tensor like the outputs of a batch, for `count` rows."""
     shape = list(outputs.shape)
@@ -297,4 +279,5 @@ def _read_back(column: Any) -> list[float]:
     """Numbers or one-element tensors as floats, in one round trip."""
     if not isinstance(column, Tensor) and all(isinstance(value, Tensor) for value in column):
         column = torch.stack([value.reshape(()) for value in column])
-    return column.flatten().tolist() if isinstance(column, Tensor) else list(map(float, column))
+    numbers = column.flatten().tolist() if isinstance(column, Tensor) else column
+    return [float(number) for number in numbers]

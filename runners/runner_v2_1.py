@@ -20,11 +20,19 @@ from opnet.threads import fitting_threads
 from opnet.walk import check_model, check_places, named_ops, state, untouched
 
 from .best import KEEP, Best, about, alone
-from .doors import check_part, checked_saving, count_or_none, number, several
+from .doors import (
+    check_part,
+    checked_callbacks,
+    checked_saving,
+    count_or_none,
+    number,
+    rate_of,
+    several,
+)
 from .log import Log
 from .replays import to_record
 from .resume import Resumable, check_free
-from .run import Run, checked_callbacks, rate_of
+from .run import Run
 
 
 class Judged(NamedTuple):

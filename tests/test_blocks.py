@@ -256,8 +256,8 @@ def test_an_op_of_ones_own_may_say_that_it_goes_row_by_row():
     assert not is_rowwise(Below())
 
 
-def test_a_block_is_at_least_some_rows_and_its_widest_outputs_fit_the_cache(monkeypatch):
-    monkeypatch.setattr("opnet.blocks.cache_bytes", lambda: 2**20)
+def test_a_block_is_at_least_some_rows_and_its_widest_outputs_fill_two_caches(monkeypatch):
+    monkeypatch.setattr("opnet.blocks.cache_bytes", lambda: 2**19)
     X = torch.randn(N, 2)
     assert block_rows(Model_MLP_L2(2, 512, 1), X) == 2**20 // (512 * 4)
     assert block_rows(Model_MLP_L2(2, 512, 1).to(torch.float64), X.double()) == 2**20 // (512 * 8)

@@ -263,15 +263,16 @@ def test_a_window_is_read_after_a_tenth_of_a_second(job, moons, monkeypatch):
     assert max(read) <= 2
 
 
-def test_few_snapshots_wait_where_weights_are_many(job, moons, monkeypatch):
+@pytest.mark.parametrize(("step", "wait"), [("eager", 3), ("captured", 15)])
+def test_few_snapshots_wait_where_weights_are_many(step, wait, job, moons, monkeypatch):
     from runners import run
 
     monkeypatch.setattr(run, "MOST_UNREAD", 3 * (21 + 60 + 30))
     read = []
     plain = run.Run.read
     monkeypatch.setattr(run.Run, "read", lambda self: (read.append(len(self.unread)), plain(self)))
-    job().train(*moons[:2], num_epochs=20, log_epochs=0)
-    assert max(read) == 3
+    job().train(*moons[:2], num_epochs=20, log_epochs=0, step=step)
+    assert max(read) == wait  # where it is recorded, the scores are too
 
 
 class Replacing(BatchGD):

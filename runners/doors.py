@@ -62,6 +62,17 @@ def checked_callbacks(callbacks: Iterable[Any]) -> list[Any]:
     return checked
 
 
+def check_schedule(schedule: Any, optimizer: Any) -> None:
+    if schedule is None:
+        return
+    if isinstance(schedule, type) or not callable(schedule):
+        raise TypeError(f"train: schedule is {schedule!r}, wanted a callable: epoch -> rate")
+    if not hasattr(optimizer, "lr"):
+        who = type(optimizer).__name__
+        raise TypeError(f"train: {who} has no lr, which a schedule would set")
+    rate_of(schedule, 0)  # refuses a bad one before anything has changed
+
+
 def rate_of(schedule: Callable[[int], float], epoch: int) -> float:
     """The rate of an epoch. ValueError or TypeError unless it is finite and at least 0."""
     return check_rate(f"train: schedule({epoch})", schedule(epoch))

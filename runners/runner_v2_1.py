@@ -22,11 +22,11 @@ from opnet.walk import check_model, check_places, named_ops, state, untouched
 from .best import KEEP, Best, about, alone
 from .doors import (
     check_part,
+    check_schedule,
     checked_callbacks,
     checked_saving,
     count_or_none,
     number,
-    rate_of,
     several,
 )
 from .log import Log
@@ -124,7 +124,7 @@ class RunnerV2_1:
             raise ValueError(f"train: keep is {keep!r}, wanted one of {', '.join(KEEP)}")
         self._check_can_train()
         hooks = checked_callbacks(several("train: callbacks", callbacks))
-        self._check_schedule(schedule)
+        check_schedule(schedule, self.optimizer)
         if not isinstance(generator, torch.Generator | None):
             raise TypeError(f"train: generator is {generator!r}, wanted a torch.Generator")
         batch_size = count_or_none("batch_size", batch_size)
@@ -240,16 +240,6 @@ class RunnerV2_1:
             raise TypeError(f"train: loss_fn is {self.loss_fn!r}, wanted one with backward")
         if getattr(self.loss_fn, "model", self.model) is None:
             raise ValueError(f"train: loss_fn has no model, wanted {self.loss_fn}(model)")
-
-    def _check_schedule(self, schedule: Any) -> None:
-        if schedule is None:
-            return
-        if isinstance(schedule, type) or not callable(schedule):
-            raise TypeError(f"train: schedule is {schedule!r}, wanted a callable: epoch -> rate")
-        if not hasattr(self.optimizer, "lr"):
-            who = type(self.optimizer).__name__
-            raise TypeError(f"train: {who} has no lr, which a schedule would set")
-        rate_of(schedule, 0)  # refuses a bad one before anything has changed
 
     def _judge(self, X: Any, y: Tensor, in_short: bool = False) -> Judged:
         """The model on X, y, through all the doors; `in_short` on the first block, all labels."""

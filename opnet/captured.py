@@ -24,7 +24,6 @@ from .walk import attributes, dict_of, every_op, every_part, leaf_ops, set_train
 Left = list[Tensor]  # what a rule leaves for others to read: in the same memory at each replay
 Rule = Callable[[], Left]  # reads and writes the same memory at each call, reads nothing back
 
-WARM_UP = 3  # epochs as usual before the recording: torch's libraries set themselves up in them
 RULES = {"forward", "backward", "step"}
 
 
@@ -45,6 +44,8 @@ class Training(NamedTuple):
 
 class Graph:
     """Records rules on a CUDA device; the `generators` that they draw from go on as usual."""
+
+    warm_up_epochs = 3  # torch's libraries set themselves up in them
 
     def __init__(self, device: torch.device, generators: Iterable[torch.Generator]) -> None:
         self.device, self.generators = device, list(generators)
@@ -77,61 +78,75 @@ class Graph:
 RECORDERS: dict[str, Any] = {"cuda": Graph, "cpu": Tape}  # by type of device
 
 
-class Captured:
+class Recorded:
+    """A rule whose first calls are as usual; the next one is recorded, all others replay it."""
+
+    def __init__(self, recorder: Any, rule: Rule) -> None:
+        self.recorder, self.rule, self.calls = recorder, rule, 0
+
+    def __call__(self) -> Left:
+        self.calls += 1
+        if self.calls > self.recorder.warm_up_epochs + 1:
+            return self.rule()
+        if self.calls <= self.recorder.warm_up_epochs:
+            left: Left = self.recorder.warm_up(self.rule)
+        else:
+            self.rule, left = self.recorder.record(self.rule)
+        return left
+
+
+class _Recording:
+    """What recordings of a training share: where they are made, and whether they still hold.
+
+    Numbers of Python are fixed in a recording. Unless the update is `steady`, as with a rate that
+    changes or with Adam's t, it stays outside.
+    """
+
+    def __init__(self, training: Training, steady: bool) -> None:
+        self.training, self.parts = training, every_part(training.model)
+        device = state(training.model)[0].device
+        self.recorder = RECORDERS[device.type](device, generators(training.model))
+        self.within = training.optimizer if steady else _Later()
+        self.update: Callable[[], None] | None = None if steady else training.optimizer.step
+        self.grads: list[tuple[dict[str, Tensor], str, Tensor]] = []
+
+    def moved(self) -> bool:
+        """Whether a gradient is no longer where it was when this was asked first."""
+        if not self.grads:
+            boxes = [dict_of(op, "grads") for op in leaf_ops(self.training.model)]
+            self.grads = [(box, key, box[key]) for box in boxes for key in box]
+        return any(box.get(key) is not tensor for box, key, tensor in self.grads)
+
+
+class Captured(_Recording):
     """At each call one epoch, the first ones as usual, from then on a recording of it.
 
     It gives train loss, train score, dev loss and dev score, not read back, once it is recorded in
     the same memory each time; with `scored_later` the predictions in the place of the scores. The
-    trajectory is that of `training_step` and `evaluation`, which are what is recorded. Numbers of
-    Python are fixed in a recording. Unless the update is `steady`, as with a rate that changes or
-    with Adam's t, it stays outside, between two of them.
+    trajectory is that of `training_step` and `evaluation`, which are what is recorded.
     """
 
     def __init__(self, training: Training, steady: bool, scored_later: bool = False) -> None:
-        self.training, self.scored_later = training, scored_later
-        self.parts = every_part(training.model)
-        device = state(training.model)[0].device
-        self.recorder = RECORDERS[device.type](device, generators(training.model))
-        self.rules: list[Rule] = [partial(self._train, _Later()), self._judge]
-        self.update: Callable[[], None] | None = training.optimizer.step
-        if steady:
-            self.rules, self.update = [self._whole], None
-        self.grads: list[tuple[dict[str, Tensor], str, Tensor]] = []
-        self.epochs = 0
+        super().__init__(training, steady)
+        self.scored_later = scored_later
+        rules = [self._whole] if steady else [self._train, self._judge]
+        self.rules = [Recorded(self.recorder, rule) for rule in rules]
 
     @torch.no_grad()
     def __call__(self) -> Left:
-        if self.epochs == WARM_UP:
-            boxes = [dict_of(op, "grads") for op in leaf_ops(self.training.model)]
-            self.grads = [(box, key, box[key]) for box in boxes for key in box]
-        left = []
-        for position, rule in enumerate(self.rules):
-            if position and self.update:
-                self.update()
-            left += self._run(position, rule)
-        self.epochs += 1
-        return left
-
-    def _run(self, position: int, rule: Rule) -> Left:
-        if self.epochs > WARM_UP:
-            return rule()
-        if self.epochs < WARM_UP:
-            left: Left = self.recorder.warm_up(rule)
-        else:
-            self.rules[position], left = self.recorder.record(rule)
-        return left
-
-    def moved(self) -> bool:
-        """Whether a gradient is no longer where it was when it was recorded."""
-        return any(box.get(key) is not tensor for box, key, tensor in self.grads)
+        first, *others = self.rules
+        left = first()
+        if self.update:
+            self.update()
+        return left + others[0]() if others else left
 
     def _whole(self) -> Left:
-        return self._train(self.training.optimizer) + self._judge()
+        return self._train() + self._judge()
 
-    def _train(self, optimizer: Any) -> Left:
+    def _train(self) -> Left:
         model, _, _, loss_fn, (X, y), _, size = self.training
         set_training(self.parts, True)
-        predicts, loss = training_step(model, loss_fn, optimizer, X, y, size)
+        predicts, loss = training_step(model, loss_fn, self.within, X, y, size)
         return [loss, self._scored(predicts, y)]
 
     def _judge(self) -> Left:
@@ -143,6 +158,31 @@ class Captured:
     def _scored(self, predicts: Tensor, labels: Tensor) -> Tensor:
         score: Tensor = predicts if self.scored_later else self.training.metric(predicts, labels)
         return score
+
+
+class Steps(_Recording):
+    """`training_step` on batches of rows, recorded for each number of rows that comes often."""
+
+    def __init__(self, training: Training, steady: bool) -> None:
+        super().__init__(training, steady)
+        self.steps: dict[torch.Size, tuple[Tensor, Tensor, Recorded]] = {}
+
+    def __call__(self, X: Tensor, y: Tensor) -> Left:
+        """Predictions and loss, in the same memory at each call for as many rows."""
+        if X.shape not in self.steps:
+            batch = torch.empty_like(X), torch.empty_like(y)
+            self.steps[X.shape] = *batch, Recorded(self.recorder, partial(self._step, *batch))
+        own_X, own_y, step = self.steps[X.shape]
+        own_X.copy_(X)
+        own_y.copy_(y)
+        left = step()
+        if self.update:
+            self.update()
+        return left
+
+    def _step(self, X: Tensor, y: Tensor) -> Left:
+        model, _, _, loss_fn, *_, size = self.training
+        return list(training_step(model, loss_fn, self.within, X, y, size))
 
 
 class _Later:

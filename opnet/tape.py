@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from functools import cache, partial
 from types import BuiltinFunctionType, MethodDescriptorType
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -11,6 +11,7 @@ from torch.utils._pytree import tree_leaves
 
 from .kernels import Kernels
 
+Call = Callable[[], Any]
 Rule = Callable[[], list[Tensor]]
 
 MOST_HELD = 2**26  # bytes: what a rule gives back at once, its tape holds
@@ -26,10 +27,13 @@ class Tape(Kernels):
     RuntimeError for a rule that reads a tensor back.
     """
 
+    warm_up_epochs = 1  # in which ops and optimizer make what they keep
+
     def __init__(self, device: torch.device, generators: Any) -> None:
         super().__init__()
-        self.calls: list[Callable[[], Any]] = []
+        self.calls: list[Call] = []
         self.held = 0
+        self.bindings: dict[Any, Any] = {}
 
     def warm_up(self, rule: Rule) -> list[Tensor]:
         return rule()
@@ -43,53 +47,72 @@ class Tape(Kernels):
         return replay if self.held <= MOST_HELD else rule, left
 
     def meet(self, kernel: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if _reads_back(kernel, args):
-            raise RuntimeError(f"{_name(kernel)} while recording")
+        kind = _kind(kernel)
+        if kind.decides and not (kind.name == "index" and _by_places(args[1])):
+            raise RuntimeError(f"{kind.name} while recording")
         outputs = kernel(*args, **kwargs)
-        if not (kernel.is_view or "empty" in _name(kernel)):
-            self._keep(kernel, args, kwargs, outputs)
+        if not kind.leaves_alone:
+            if not kind.in_place:
+                self.held += sum(t.nbytes for t in tree_leaves(outputs) if isinstance(t, Tensor))
+            if self.held <= MOST_HELD:
+                self.calls.append(self._again(kernel, args, kwargs, outputs))
+            else:
+                self.calls.clear()
         return outputs
 
-    def _keep(self, kernel: Any, args: Any, kwargs: Any, outputs: Any) -> None:
-        if not kernel._schema.is_mutable:
-            self.held += sum(tensor.nbytes for tensor in tree_leaves(outputs))
-        if self.held > MOST_HELD:
-            self.calls.clear()
-        else:
-            self.calls.append(_again(kernel, args, kwargs, outputs))
+    def _again(self, kernel: Any, args: Any, kwargs: Any, outputs: Any) -> Call:
+        """What calls the kernel once more, with its outputs in the memory where they are now."""
+        kind = _kind(kernel)
+        if kind.in_place:
+            return self._quick(kernel, args, kwargs, outputs)
+        if kind.into is None or not isinstance(outputs, Tensor):
+            return partial(_copied, tree_leaves(outputs), partial(kernel, *args, **kwargs))
+        return self._quick(kind.into, args, kwargs | {kind.out: outputs}, outputs)
+
+    def _quick(self, kernel: Any, args: Any, kwargs: Any, outputs: Any) -> Call:
+        """The call by torch's own binding, where it leads to this very kernel: that saves a third.
+
+        Whether it does is asked once for each kernel and each kind of arguments.
+        """
+        form = kernel, *map(type, args), *((key, type(value)) for key, value in kwargs.items())
+        if form not in self.bindings:
+            self.bindings[form] = _binding(kernel, args, kwargs, outputs) or kernel
+        return partial(self.bindings[form], *args, **kwargs)
 
 
-def _reads_back(kernel: Any, args: Any) -> bool:
-    """Whether values tell Python a number, or the shape of the outputs."""
-    if _name(kernel) == "index":
-        return any(index is not None and index.dtype == torch.bool for index in args[1])
-    return not DECIDED_BY_VALUES.isdisjoint(kernel.tags)
-
-
-def _replay(calls: tuple[Callable[[], Any], ...], left: list[Tensor]) -> list[Tensor]:
+def _replay(calls: tuple[Call, ...], left: list[Tensor]) -> list[Tensor]:
     with torch.inference_mode():  # nothing new is made: all is written into tensors of before
         for call in calls:
             call()
     return left
 
 
-def _again(kernel: Any, args: Any, kwargs: Any, outputs: Any) -> Callable[[], Any]:
-    """What calls the kernel once more, with its outputs in the memory where they are now."""
-    if kernel._schema.is_mutable:
-        return _quick(kernel, args, kwargs, outputs)
-    into = _writing(kernel)
-    if into is None or not isinstance(outputs, Tensor):
-        return partial(_copied, tree_leaves(outputs), partial(kernel, *args, **kwargs))
-    out = into._schema.arguments[-1].name
-    return _quick(into, args, kwargs | {out: outputs}, outputs)
-
-
-def _copied(static: list[Any], kernel: Callable[[], Any]) -> None:
+def _copied(static: list[Any], kernel: Call) -> None:
     for tensor, value in zip(static, tree_leaves(kernel()), strict=True):
         tensor.copy_(value)
 
 
+class _Kind(NamedTuple):
+    """What a kernel does: `into` is its variant that writes into given memory, called `out`."""
+
+    name: str
+    leaves_alone: bool  # gives a view, or memory in which nothing stands yet
+    decides: bool  # values tell Python a number, or the shape of the outputs
+    in_place: bool
+    into: Any
+    out: str
+
+
 @cache
+def _kind(kernel: Any) -> _Kind:
+    name = str(kernel._schema.name).removeprefix("aten::")
+    decides = not DECIDED_BY_VALUES.isdisjoint(kernel.tags)
+    into = _writing(kernel)
+    out = into._schema.arguments[-1].name if into else ""
+    leaves_alone = kernel.is_view or "empty" in name
+    return _Kind(name, leaves_alone, decides, kernel._schema.is_mutable, into, out)
+
+
 def _writing(kernel: Any) -> Any:
     """The variant of a kernel that writes its output into given memory; None where none is."""
     wanted = [(a.name, str(a.type)) for a in kernel._schema.arguments]
@@ -101,15 +124,19 @@ def _writing(kernel: Any) -> Any:
     return None
 
 
-def _quick(kernel: Any, args: Any, kwargs: Any, outputs: Any) -> Callable[[], Any]:
-    """The call by torch's own binding, where it leads to this very kernel: that saves a third."""
-    name = _name(kernel)
+def _by_places(indices: Any) -> bool:
+    """Whether they are numbers of rows, not a mask."""
+    return all(index is None or index.dtype != torch.bool for index in indices)
+
+
+def _binding(kernel: Any, args: Any, kwargs: Any, outputs: Any) -> Any:
+    """Torch's function or method of this name, if with these arguments it calls the kernel."""
+    name = _kind(kernel).name
     binding = getattr(torch, name, None) or getattr(Tensor, name, None)
-    if isinstance(binding, BuiltinFunctionType | MethodDescriptorType):
-        call = partial(binding, *args, **kwargs)
-        if _Asked(outputs).by(call) == (kernel, _tensors(args, kwargs)):
-            return call
-    return partial(kernel, *args, **kwargs)
+    if not isinstance(binding, BuiltinFunctionType | MethodDescriptorType):
+        return None
+    call = partial(binding, *args, **kwargs)
+    return binding if _Asked(outputs).by(call) == (kernel, _tensors(args, kwargs)) else None
 
 
 class _Asked(Kernels):
@@ -120,7 +147,7 @@ class _Asked(Kernels):
         self.outputs = outputs
         self.found: Any = None
 
-    def by(self, call: Callable[[], Any]) -> Any:
+    def by(self, call: Call) -> Any:
         try:
             with self:
                 call()
@@ -135,7 +162,3 @@ class _Asked(Kernels):
 
 def _tensors(args: Any, kwargs: Any) -> list[int]:
     return [id(value) for value in tree_leaves((args, kwargs)) if isinstance(value, Tensor)]
-
-
-def _name(kernel: Any) -> str:
-    return str(kernel._schema.name).removeprefix("aten::")

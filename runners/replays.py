@@ -13,6 +13,7 @@ from opnet.captured import Captured, Training, is_steady, obstacle
 from .snapshots import Camera, Snapshot
 
 STEPS = ("eager", "captured", "auto")
+WORTH = 10  # epochs: recording one takes as long as replaying saves in 3 to 10 of them
 
 _log = logging.getLogger(__name__)
 
@@ -22,13 +23,14 @@ class Replays:
 
     The next epoch writes over what one leaves, so it is copied, in one call: the four of `Captured`
     and all that the camera sees are a row of a window [length, P]. The next window is a new one.
+    The epochs are `alone` where nobody acts between two of them, who may change rate or params.
     """
 
     def __init__(
-        self, training: Training, camera: Camera, length: int, schedule: Any, scored_later: bool
+        self, training: Training, camera: Camera, length: int, alone: bool, scored_later: bool
     ) -> None:
-        steady = schedule is None and is_steady(training.optimizer)
-        self.camera, self.length, self.scheduled = camera, length, schedule is not None
+        self.camera, self.length, self.alone = camera, length, alone
+        steady = alone and is_steady(training.optimizer)
         self.captured = Captured(training, steady, scored_later)
         self.left: list[Tensor] = []
         self.rewind()
@@ -69,21 +71,19 @@ class Replays:
     def moved(self) -> bool:
         """Whether somebody has put other tensors into the place of those that were recorded.
 
-        Between two epochs a schedule can, and who looks at the numbers when they are read.
+        If they are `alone`, only who looks at the numbers when they are read.
         """
-        return (self.filled == 0 or self.scheduled) and (
-            self.camera.moved() or self.captured.moved()
-        )
+        asked = self.filled == 0 or not self.alone
+        return asked and (self.camera.moved() or self.captured.moved())
 
 
 def to_record(
     step: str,
     runner: Any,
     sets: tuple[Any, Any],
-    schedule: Any,
     callbacks: list[Any],
+    num_epochs: int = WORTH,
     block_size: int | None = None,
-    batch_size: int | None = None,
 ) -> Training | None:
     """What an epoch is made of, if it is to be recorded; None where each is computed eagerly.
 
@@ -91,13 +91,11 @@ def to_record(
     """
     if step not in STEPS:
         raise ValueError(f"train: step is {step!r}, wanted one of {', '.join(STEPS)}")
-    if step == "eager":
+    if step == "eager" or (step == "auto" and num_epochs < WORTH):
         return None
     parts = runner.model, runner.optimizer, runner.metric, runner.loss_fn
     training = Training(*parts, *sets, block_size)
-    why = obstacle(training) or _wanted_between(schedule, callbacks)
-    if batch_size:
-        why = why or f"batch_size is {batch_size}, wanted None: a step an epoch"
+    why = obstacle(training) or _unknown(callbacks)
     if why is None:
         return training
     if step == "captured":
@@ -106,11 +104,11 @@ def to_record(
     return None
 
 
-def _wanted_between(schedule: Any, callbacks: list[Any]) -> str | None:
-    """Who wants something of an epoch before it is over, or before the next one begins."""
-    if hasattr(schedule, "observe"):
-        return f"{type(schedule).__name__} observes every epoch"
+def _unknown(callbacks: list[Any]) -> str | None:
+    """Who could change, after an epoch, what is fixed in a recording."""
     for callback in callbacks:
-        if hasattr(callback, "on_epoch_end"):
-            return f"{type(callback).__name__} wants every epoch"
+        own = type(callback).__module__.startswith("runners.")
+        known = own or getattr(callback, "recordable", False)
+        if hasattr(callback, "on_epoch_end") and not known:
+            return f"{type(callback).__name__} comes after every epoch, says no recordable = True"
     return None

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from opnet.captured import Training
+from opnet.captured import Steps, Training, is_steady
 from opnet.data import Batch, Rows
 from opnet.errors import NonFiniteError
 from opnet.step import evaluation, first_non_finite, training_step
@@ -78,7 +78,7 @@ class Run:
         watched = self.observe or any(hasattr(callback, "on_epoch_end") for callback in callbacks)
         limit = 1 if watched else min(log.log_epochs or MOST_EPOCHS_UNREAD, MOST_EPOCHS_UNREAD)
         self.of_rows = getattr(runner.metric, "of_rows", None)
-        if to_record and predicted * limit > MOST_UNREAD:
+        if to_record and not batches and predicted * limit > MOST_UNREAD:
             self.of_rows = None  # the scores are recorded with the epoch
         many = predicted > MOST_UNREAD and (block_size or batches)
         self.by_blocks = self.of_rows if many else None
@@ -86,8 +86,12 @@ class Run:
             elements += predicted
         self.most_unread = max(1, min(limit, MOST_UNREAD // max(elements, 1)))
         self.replays: Replays | None = None
-        if to_record:
-            how = self.most_unread, schedule, bool(self.of_rows)
+        self.recorded_step: Steps | None = None
+        alone = schedule is None and not watched
+        if to_record and batches:
+            self.recorded_step = Steps(to_record, alone and is_steady(runner.optimizer))
+        elif to_record:
+            how = self.most_unread, alone, bool(self.of_rows)
             self.replays = Replays(to_record, best.camera, *how)
 
     def epochs(self) -> None:
@@ -128,10 +132,11 @@ class Run:
         self.call("on_epoch_end", epoch)
 
     def _replayed(self) -> Epoch | None:
-        if self.replays and self.replays.moved():
+        recording = self.replays or self.recorded_step
+        if recording and (recording.moved() or self.best.camera.moved()):
             _log.info("train: a param has been replaced: eager from here on")
             self.read()
-            self.replays = None
+            self.replays = self.recorded_step = None
         return Epoch(self._rate(), self.replays.epoch()) if self.replays else None
 
     @torch.no_grad()
@@ -157,15 +162,16 @@ class Run:
         The loss is the mean over the rows: that of a batch weighs as many as it has.
         """
         runner, (X, y) = self.runner, self.train_set
-        step = partial(training_step, runner.model, runner.loss_fn, runner.optimizer)
+        step: Any = partial(training_step, runner.model, runner.loss_fn, runner.optimizer)
         if self.batches is None:
             return step(X, y, self.block_size, self.by_blocks)
+        step = self.recorded_step or partial(step, block_size=self.block_size)
         count, axis = X.shape[-2], X.ndim - 2
         predicts: Any = None
         score: Any = 0.0
         loss: Any = 0.0
         for X_batch, y_batch, rows in self.batches():
-            outputs, batch_loss = step(X_batch, y_batch, self.block_size)
+            outputs, batch_loss = step(X_batch, y_batch)
             loss = loss + batch_loss * (len(rows) / count)
             if self.by_blocks:
                 score = score + self.by_blocks(outputs, y_batch).mean() * (len(rows) / count)

@@ -136,10 +136,9 @@ class RunnerV2_1:
         dev_rows, more_predicted = self._rehearsed("dev_set", dev_set)
         if batch_size is not None and not isinstance(train_rows[0], Tensor):
             raise TypeError("train: batch_size needs rows in memory, X is read block by block")
-        split = batch_size if _is_split(train_rows, batch_size) else None
         size = self._block_rows(train_rows[0], block_size)
         sets = train_rows, dev_rows
-        recorded = to_record(step, self, sets, schedule, hooks, size, split)
+        recorded = to_record(step, self, sets, hooks, num_epochs, size)
         if num_epochs == 0 and not resume:
             return
         if generator is None and _is_split(train_rows, batch_size):

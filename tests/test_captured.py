@@ -30,11 +30,11 @@ from opnet import (
     Sequential,
     Softmax,
     accuracy,
+    captured,
 )
-from opnet import captured as room
 from opnet.op import Op
 from opnet.tape import Tape
-from runners import RunnerV2_1, run
+from runners import EarlyStopping, RunnerV2_1, run
 from runners.replays import Replays, to_record
 from runners.snapshots import Camera
 
@@ -68,7 +68,7 @@ class Watched(Tape):
 @pytest.fixture
 def taped(monkeypatch):
     """Recordings are watched, K is 7; the list of the recorders that were made."""
-    monkeypatch.setitem(room.RECORDERS, "cpu", Watched)
+    monkeypatch.setitem(captured.RECORDERS, "cpu", Watched)
     monkeypatch.setattr(run, "MOST_EPOCHS_UNREAD", WINDOW)
     monkeypatch.setattr(run, "SECONDS_BETWEEN_UPDATES", 1e9)
     monkeypatch.setattr(Watched, "made", [])
@@ -152,8 +152,8 @@ def test_the_trajectory_is_the_eager_one(name, keep, moons, taped):
     (tape,) = taped
     steady = not name.endswith("Adam")
     parts = 1 if steady else 2  # what counts in Python stands between two recordings
-    assert tape.warmed == parts * room.WARM_UP
-    assert tape.replayed == parts * (EPOCHS - room.WARM_UP - 1)
+    assert tape.warmed == parts * Tape.warm_up_epochs
+    assert tape.replayed == parts * (EPOCHS - Tape.warm_up_epochs - 1)
 
 
 @pytest.mark.parametrize("num_epochs", [1, 3, 4, 7, 8])
@@ -175,6 +175,34 @@ def test_blocks_of_rows_are_recorded_too(name, scored, moons, taped, monkeypatch
         monkeypatch.setattr(run, "MOST_UNREAD", 100)
     ours = trained(make, moons, "captured", block_size=16)
     same(ours, trained(make, moons, "eager", block_size=16))
+    assert taped[0].replayed
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("batch_size", [20, 25])  # 60 rows: of one size, and a shorter last one
+def test_mini_batches_are_recorded_by_their_size(name, batch_size, moons, taped):
+    how = {"batch_size": batch_size}
+    runs = []
+    for step in ("captured", "eager"):
+        generator = torch.Generator().manual_seed(3)
+        runs.append(trained(CASES[name], moons, step, generator=generator, **how))
+    same(*runs)
+    (tape,) = taped
+    sizes = 1 if batch_size == 20 else 2
+    assert tape.warmed == sizes * Tape.warm_up_epochs
+    assert tape.replayed == 3 * EPOCHS - sizes * (Tape.warm_up_epochs + 1)
+
+
+@pytest.mark.parametrize("batch_size", [None, 16])
+@pytest.mark.parametrize("name", ["BatchGD", "Adam"])
+def test_what_acts_after_every_epoch(name, batch_size, moons, taped):
+    """Early stopping, and a schedule that looks at the dev loss, act alike."""
+    runs = []
+    for step in ("captured", "eager"):
+        acts = {"schedule": ReduceOnPlateau(0.5, patience=1), "callbacks": [EarlyStopping(5)]}
+        acts["generator"] = torch.Generator().manual_seed(3)
+        runs.append(trained(CASES[name], moons, step, 60, batch_size=batch_size, **acts))
+    same(*runs)
     assert taped[0].replayed
 
 
@@ -234,7 +262,7 @@ def test_a_recorded_epoch_calls_no_rule(moons, taped):
         return runner_of(Sequential(Linear(2, 1, "fc1", generator=seeded()), Counted()))
 
     ours = trained(make, moons, "captured")
-    assert calls == [False] * 2 + [True, False] * (room.WARM_UP + 1)  # 2 at the doors
+    assert calls == [False] * 2 + [True, False] * (Tape.warm_up_epochs + 1)  # 2 at the doors
     same(ours, trained(make, moons, "eager"))
 
 
@@ -290,7 +318,7 @@ def test_after_a_tensor_was_replaced_it_is_eager(kind, epoch, moons, taped):
 
         runner.train(*moons[:2], num_epochs=EPOCHS, log_epochs=0, step=step, schedule=rate)
     same(*runners)
-    if epoch > room.WARM_UP or kind != "grads":  # fresh gradients in the warm-up do no harm
+    if epoch > Tape.warm_up_epochs or kind != "grads":  # fresh gradients in the warm-up do no harm
         assert taped[0].replayed == replayed[0]
 
 
@@ -366,9 +394,7 @@ UNFIT = [  # a runner, arguments of train, what is said
     (lambda: runner_of(plain(), Own), {}, "Own is neither"),
     (lambda: runner_of(plain(), Wide), {}, "weights and memory are torch.float32, torch.float64"),
     (lambda: runner_of(plain(), metric=half), {}, "half is neither"),
-    (WHOLE, {"batch_size": 16}, "batch_size is 16, wanted None: a step an epoch"),
-    (WHOLE, {"callbacks": [StopAt(3)]}, "StopAt wants every epoch"),
-    (WHOLE, {"schedule": ReduceOnPlateau(1.0)}, "ReduceOnPlateau observes every epoch"),
+    (WHOLE, {"callbacks": [StopAt(3)]}, "StopAt comes after every epoch, says no recordable"),
 ]
 
 
@@ -416,10 +442,10 @@ def test_auto_records_what_can_be(moons, taped):
 def test_where_it_can_be_recorded(job, moons):
     runner = job()
     runner.model.to("meta")
-    training = to_record("auto", runner, moons[:2], None, [])
+    training = to_record("auto", runner, moons[:2], [])
     assert training is None
     with pytest.raises(ValueError, match=r"^captured: the model is on meta, wanted cuda or cpu$"):
-        to_record("captured", runner, moons[:2], None, [])
+        to_record("captured", runner, moons[:2], [])
 
 
 def test_another_step_is_refused(job, moons):
@@ -437,15 +463,15 @@ def test_a_read_back_in_a_recording_is_an_error_and_the_weights_are_kept(moons, 
     runner = runner_of(squared(Reads()))
     with pytest.raises(RuntimeError, match="while recording"):
         runner.train(*moons[:2], num_epochs=EPOCHS, log_epochs=0)
-    assert len(runner.train_loss) == room.WARM_UP
+    assert len(runner.train_loss) == Tape.warm_up_epochs
 
 
 @pytest.mark.parametrize("scored_later", [False, True])
 def test_what_epochs_leave_is_theirs_when_the_next_ones_have_run(scored_later, moons, taped):
     runner = CASES["Adam"]()
     camera = Camera(runner.model, runner.optimizer)
-    training = to_record("captured", runner, moons[:2], None, [])
-    replays = Replays(training, camera, 4, None, scored_later)
+    training = to_record("captured", runner, moons[:2], [])
+    replays = Replays(training, camera, 4, True, scored_later)
     eager = CASES["Adam"]()
     eager.train(*moons[:2], num_epochs=12, log_epochs=0, keep="last")
     taken, expected, losses, scores = [], [], [], []

@@ -13,7 +13,7 @@ from opnet.captured import Captured, Training, is_steady, obstacle
 from .snapshots import Camera, Snapshot
 
 STEPS = ("eager", "captured", "auto")
-WORTH = 10  # epochs: recording one takes as long as replaying saves in 3 to 10 of them
+WORTH = 10  # steps: recording one takes as long as replaying saves in 3 to 10 of them
 
 _log = logging.getLogger(__name__)
 
@@ -82,7 +82,7 @@ def to_record(
     runner: Any,
     sets: tuple[Any, Any],
     callbacks: list[Any],
-    num_epochs: int = WORTH,
+    num_steps: int = WORTH,
     block_size: int | None = None,
 ) -> Training | None:
     """What an epoch is made of, if it is to be recorded; None where each is computed eagerly.
@@ -91,7 +91,7 @@ def to_record(
     """
     if step not in STEPS:
         raise ValueError(f"train: step is {step!r}, wanted one of {', '.join(STEPS)}")
-    if step == "eager" or (step == "auto" and num_epochs < WORTH):
+    if step == "eager" or (step == "auto" and num_steps < WORTH):
         return None
     parts = runner.model, runner.optimizer, runner.metric, runner.loss_fn
     training = Training(*parts, *sets, block_size)

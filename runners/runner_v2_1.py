@@ -138,7 +138,8 @@ class RunnerV2_1:
             raise TypeError("train: batch_size needs rows in memory, X is read block by block")
         size = self._block_rows(train_rows[0], block_size)
         sets = train_rows, dev_rows
-        recorded = to_record(step, self, sets, hooks, num_epochs, size)
+        steps = num_epochs * _steps_of_an_epoch(train_rows, batch_size)
+        recorded = to_record(step, self, sets, hooks, steps, size)
         if num_epochs == 0 and not resume:
             return
         if generator is None and _is_split(train_rows, batch_size):
@@ -288,3 +289,7 @@ def _batches(
 
 def _is_split(train_rows: Rows, batch_size: int | None) -> bool:
     return batch_size is not None and batch_size < train_rows[0].shape[-2]
+
+
+def _steps_of_an_epoch(train_rows: Rows, batch_size: int | None) -> int:
+    return math.ceil(train_rows[0].shape[-2] / batch_size) if batch_size else 1

@@ -448,6 +448,15 @@ def test_where_it_can_be_recorded(job, moons):
         to_record("captured", runner, moons[:2], [])
 
 
+@pytest.mark.parametrize(
+    ("num_epochs", "how", "recorded"),
+    [(9, {}, 0), (10, {}, 1), (3, {"batch_size": 20}, 0), (4, {"batch_size": 20}, 1)],
+)
+def test_what_is_soon_over_is_not_worth_a_recording(num_epochs, how, recorded, moons, taped):
+    trained(WHOLE, moons, "auto", num_epochs, **how)
+    assert len(taped) == recorded
+
+
 def test_another_step_is_refused(job, moons):
     with pytest.raises(ValueError, match="step is 'fast', wanted one of eager, captured, auto"):
         job().train(*moons[:2], num_epochs=5, log_epochs=0, step="fast")

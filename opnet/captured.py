@@ -82,16 +82,18 @@ class Recorded:
     """A rule whose first calls are as usual; the next one is recorded, all others replay it."""
 
     def __init__(self, recorder: Any, rule: Rule) -> None:
-        self.recorder, self.rule, self.calls = recorder, rule, 0
+        self.recorder, self.rule = recorder, rule
+        self.calls, self.done = 0, False
 
     def __call__(self) -> Left:
         self.calls += 1
-        if self.calls > self.recorder.warm_up_epochs + 1:
+        if self.done:
             return self.rule()
         if self.calls <= self.recorder.warm_up_epochs:
             left: Left = self.recorder.warm_up(self.rule)
         else:
             self.rule, left = self.recorder.record(self.rule)
+            self.done = True
         return left
 
 
@@ -108,14 +110,20 @@ class _Recording:
         self.recorder = RECORDERS[device.type](device, generators(training.model))
         self.within = training.optimizer if steady else _Later()
         self.update: Callable[[], None] | None = None if steady else training.optimizer.step
-        self.grads: list[tuple[dict[str, Tensor], str, Tensor]] = []
+        self.rules: list[Recorded] = []
+        self.grads: list[tuple[Any, dict[str, Tensor], str, Tensor]] = []
 
     def moved(self) -> bool:
-        """Whether a gradient is no longer where it was when this was asked first."""
-        if not self.grads:
-            boxes = [dict_of(op, "grads") for op in leaf_ops(self.training.model)]
-            self.grads = [(box, key, box[key]) for box in boxes for key in box]
-        return any(box.get(key) is not tensor for box, key, tensor in self.grads)
+        """Whether a gradient is no longer where it was when it was recorded."""
+        return any(
+            op.grads is not box or box.get(key) is not tensor for op, box, key, tensor in self.grads
+        )
+
+    def _note(self) -> None:
+        """Where the gradients are, once something is recorded."""
+        if not self.grads and any(rule.done for rule in self.rules):
+            ops = [(op, dict_of(op, "grads")) for op in leaf_ops(self.training.model)]
+            self.grads = [(op, box, key, box[key]) for op, box in ops for key in box]
 
 
 class Captured(_Recording):
@@ -138,7 +146,10 @@ class Captured(_Recording):
         left = first()
         if self.update:
             self.update()
-        return left + others[0]() if others else left
+        for rule in others:
+            left = left + rule()
+        self._note()
+        return left
 
     def _whole(self) -> Left:
         return self._train() + self._judge()
@@ -171,13 +182,16 @@ class Steps(_Recording):
         """Predictions and loss, in the same memory at each call for as many rows."""
         if X.shape not in self.steps:
             batch = torch.empty_like(X), torch.empty_like(y)
-            self.steps[X.shape] = *batch, Recorded(self.recorder, partial(self._step, *batch))
+            step = Recorded(self.recorder, partial(self._step, *batch))
+            self.rules.append(step)
+            self.steps[X.shape] = *batch, step
         own_X, own_y, step = self.steps[X.shape]
         own_X.copy_(X)
         own_y.copy_(y)
         left = step()
         if self.update:
             self.update()
+        self._note()
         return left
 
     def _step(self, X: Tensor, y: Tensor) -> Left:

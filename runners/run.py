@@ -132,12 +132,18 @@ class Run:
         self.call("on_epoch_end", epoch)
 
     def _replayed(self) -> Epoch | None:
-        recording = self.replays or self.recorded_step
-        if recording and (recording.moved() or self.best.camera.moved()):
+        if self._moved():
             _log.info("train: a param has been replaced: eager from here on")
             self.read()
             self.replays = self.recorded_step = None
         return Epoch(self._rate(), self.replays.epoch()) if self.replays else None
+
+    def _moved(self) -> bool:
+        """Whether what is recorded no longer holds."""
+        if self.replays:
+            return self.replays.moved()
+        step = self.recorded_step
+        return step is not None and (step.moved() or self.best.camera.moved())
 
     @torch.no_grad()
     def _epoch(self) -> Epoch:

@@ -302,21 +302,26 @@ def test_an_interrupt_between_two_epochs(epoch, moons, taped):
 
 
 @pytest.mark.parametrize("kind", ["params", "grads", "buffers"])
-@pytest.mark.parametrize("epoch", [1, 9, 14])
-def test_after_a_tensor_was_replaced_it_is_eager(kind, epoch, moons, taped):
+@pytest.mark.parametrize("epoch", [1, 2, 9, 14])
+@pytest.mark.parametrize("whole", [False, True], ids=["a tensor", "the dict"])
+@pytest.mark.parametrize("batch_size", [None, 30])
+def test_after_a_tensor_was_replaced_it_is_eager(kind, epoch, whole, batch_size, moons, taped):
     replayed, runners = [], []
     for step in ("captured", "eager"):
         runners.append(runner := CASES["the same with Adam"]())
         op = runner.model.layers[{"params": 0, "grads": 4, "buffers": 1}[kind]]
         box = getattr(op, kind)
 
-        def rate(now, box=box):
+        def rate(now, op=op, box=box):
             if now == epoch:
                 box.update({key: tensor.clone() for key, tensor in box.items()})
+                if whole:
+                    setattr(op, kind, dict(box))
                 replayed.append(taped[0].replayed)
             return 0.1
 
-        runner.train(*moons[:2], num_epochs=EPOCHS, log_epochs=0, step=step, schedule=rate)
+        how = {"batch_size": batch_size, "generator": seeded(), "schedule": rate}
+        runner.train(*moons[:2], num_epochs=EPOCHS, log_epochs=0, step=step, **how)
     same(*runners)
     if epoch > Tape.warm_up_epochs or kind != "grads":  # fresh gradients in the warm-up do no harm
         assert taped[0].replayed == replayed[0]

@@ -41,7 +41,7 @@ class BinaryCrossEntropyLoss(Loss):
     def check(self, predicts: Tensor, labels: Any) -> Tensor:
         labels = super().check(predicts, labels)
         _refuse_outside(f"{self}: predictions", predicts, "end the model with a Logistic")
-        _refuse_outside(f"{self}: labels", labels, _mend_of(labels))
+        _refuse_outside(f"{self}: labels", labels)
         return labels
 
     def forward(self, predicts: Tensor, labels: Tensor) -> Tensor:  # type: ignore[override]
@@ -165,12 +165,15 @@ def _class_indices(who: str, predicts: Tensor, labels: Tensor) -> Tensor:
     return labels
 
 
-def _refuse_outside(who: str, values: Tensor, mend: str) -> None:
-    """ValueError for the first of `values` that is not in [0, 1] (nan is not), and the mend."""
+def _refuse_outside(who: str, values: Tensor, mend: str = "") -> None:
+    """ValueError for the first of `values` that is not in [0, 1] (nan is not), and the mend.
+
+    Without one, that of labels; it sorts them all, so it is looked for only where it is needed.
+    """
     outside = ~((values >= 0) & (values <= 1))
     if outside.any():
         first, count = first_of(outside, values)
-        raise ValueError(f"{who}{first} ({count} outside [0, 1]); {mend}")
+        raise ValueError(f"{who}{first} ({count} outside [0, 1]); {mend or _mend_of(values)}")
 
 
 def _mend_of(labels: Tensor) -> str:

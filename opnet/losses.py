@@ -7,7 +7,7 @@ from torch import Tensor
 
 from .errors import NonFiniteError
 from .op import Op, sent_through
-from .tensors import as_tensor, check_dense, described, first_of, same_tensor
+from .tensors import as_tensor, check_dense, described, first_of, mask_of, same_tensor
 from .walk import Seen, attributes, check_model
 
 
@@ -93,7 +93,8 @@ class MeanSquaredErrorLoss(Loss):
 
     def check(self, predicts: Tensor, labels: Any) -> Tensor:
         labels = super().check(predicts, labels)
-        if (unfit := ~labels.isfinite()).any():
+        unfit = mask_of(labels, lambda part: ~part.isfinite())
+        if unfit is not None:
             first, count = first_of(unfit, labels)
             raise ValueError(f"{self}: labels{first} ({count} not finite)")
         return labels
@@ -130,8 +131,8 @@ class HingeLoss(Loss):
 
     def check(self, predicts: Tensor, labels: Any) -> Tensor:
         labels = super().check(predicts, labels)
-        unfit = (labels.abs() != 1) & (labels != 0)
-        if unfit.any():
+        unfit = mask_of(labels, lambda part: (part.abs() != 1) & (part != 0))
+        if unfit is not None:
             first, count = first_of(unfit, labels)
             raise ValueError(f"{self}: labels{first} ({count} neither -1, 0 nor 1)")
         if (zero := labels == 0).any() and (labels == -1).any():

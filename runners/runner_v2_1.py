@@ -273,7 +273,8 @@ class RunnerV2_1:
             _, _, labels, predicted = self._judge(X, y, in_short=True)
         except (TypeError, ValueError, RuntimeError) as error:
             kind = TypeError if isinstance(error, TypeError) else ValueError
-            raise kind(f"{who}: {error}") from error
+            said = str(error).removeprefix(f"{who}: ")  # rows that are read know whose they are
+            raise kind(f"{who}: {said}") from error
         return [X, labels], predicted
 
 

@@ -135,13 +135,24 @@ def test_scripts_parse_their_arguments_before_they_import_torch():
         assert not modules & {"torch", "opnet", "runners"}
 
 
-def test_import_opnet_is_light_and_its_names_are_lazy():
-    for package, heavy in (("opnet", ("torch", "numpy")), ("runners", ("sklearn", "matplotlib"))):
-        code = f"import sys, {package}; print([m for m in {heavy} if m in sys.modules])"
-        done = subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True, check=True
-        )
-        assert done.stdout.strip() == "[]"
+WHERE_USED = ("sklearn", "scipy", "matplotlib", "tqdm", "tensorboard", "pandas", "torch._dynamo")
+
+
+@pytest.mark.parametrize(
+    ("imported", "heavy"),
+    [
+        ("import opnet", ("torch", "numpy", *WHERE_USED)),
+        ("import torch; before = {*sys.modules}; import opnet, runners", WHERE_USED),
+        ("import torch; before = {*sys.modules}; from opnet import *", WHERE_USED),
+    ],
+    ids=["opnet", "runners after torch", "all names after torch"],
+)
+def test_import_opnet_is_light_and_its_names_are_lazy(imported, heavy):
+    code = (
+        f"import sys; before = set(); {imported}; print({{*{heavy}}} & {{*sys.modules}} - before)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
 
 
 def test_every_public_name_is_there_for_type_checkers_too():

@@ -99,14 +99,20 @@ def test_an_epoch_of_a_runner(monkeypatch):
     """A step, an evaluation and one copy of all that has changed; what waits is read together."""
     monkeypatch.setattr("runners.run.SECONDS_BETWEEN_UPDATES", 1e9)
 
-    def train(num_epochs, unread):
+    def train(num_epochs, unread, step="eager"):
         monkeypatch.setattr("runners.run.MOST_EPOCHS_UNREAD", unread)
         m = Moons()
         runner = RunnerV2_1(m.model, m.optimizer, accuracy, m.loss_fn)
         with Kernels() as counted:
-            runner.train(m.train, m.dev, num_epochs=num_epochs, log_epochs=0, keep="last")
+            runner.train(
+                m.train, m.dev, num_epochs=num_epochs, log_epochs=0, keep="last", step=step
+            )
         return counted.names.total()
 
     assert train(40, 20) - train(20, 10) == 20 * (23 + 11 + 1)
-    a_read = 46  # two columns of losses, two of scores, and whether what is kept is finite
+    a_read = 44  # two columns of losses, two of scores, and whether what is kept is finite
     assert train(40, 10) - train(40, 20) == 2 * a_read
+    assert train(40, 20, "captured") - train(20, 10, "captured") == 20 * (23 + 11 + 1)
+    a_window = 4  # its memory, and the losses and scores of its epochs, which lie apart in it
+    replayed = train(40, 10, "captured") - train(40, 20, "captured")
+    assert replayed == 2 * (a_read + a_window)

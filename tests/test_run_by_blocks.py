@@ -250,6 +250,7 @@ def test_scores_taken_together_are_those_of_each_to_the_last_bit(
     seen, plain = [], run.Run.read
     monkeypatch.setattr(run.Run, "read", lambda self: (seen.append(len(self.unread)), plain(self)))
     how = {"block_size": size, "batch_size": batch_size, "num_epochs": 30}
+    how["step"] = "eager"
     ours = trained(runner_of(metric=metric), sets(moons), generator=seeded(), **how)
     assert max(seen) == together
     each = runner_of(metric=partial(metric))  # which is not marked: called every epoch

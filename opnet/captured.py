@@ -218,32 +218,42 @@ def generators(model: Any) -> list[torch.Generator]:
 
 
 def obstacle(training: Training) -> str | None:
-    """What of a training cannot be recorded, in one line; None where all of it can.
+    """What of model and loss cannot be recorded, in one line; None where all of it can.
 
     Recorded is what is opnet's own, and what says of itself `recordable = True`: a class of ops, a
     loss, an optimizer made from `Optimizer`, a metric. It promises that it computes the same
     kernels on the same memory each time: it rebinds no param, reads no tensor back, and decides
     nothing from a number that changes. A metric has to return a tensor.
     """
-    model, optimizer, metric, loss_fn, (X, _), *_ = training
-    tensors = state(model)
+    model, loss_fn, tensors = training.model, training.loss_fn, state(training.model)
     if not tensors:
         return "the model has no weights"
     device = tensors[0].device
     if device.type not in RECORDERS:
         return f"the model is on {device.type}, wanted {' or '.join(RECORDERS)}"
-    if not isinstance(X, Tensor):
-        return "X is read block by block, wanted a Tensor"
     for generator in generators(model):
         if generator.device.type != device.type:
             return f"a generator of the model is on {generator.device}, wanted {device.type}"
+    return _unsaid(*every_op(model), loss_fn)
+
+
+def obstacle_to_all(training: Training) -> str | None:
+    """What else cannot be recorded, where optimizer and metric are to be recorded with the rest."""
+    optimizer, (X, _) = training.optimizer, training.train_set
+    if not isinstance(X, Tensor):
+        return "X is read block by block, wanted a Tensor"
     if getattr(type(optimizer), "state_dict", None) is not Optimizer.state_dict:
         return f"{type(optimizer).__name__} does not keep its state as opnet.Optimizer does"
+    tensors = state(training.model)
     tensors += [t for _, box, name in optimizer.kept() if isinstance(t := box[name], Tensor)]
     kinds = sorted({str(tensor.dtype) for tensor in tensors})
     if len(kinds) > 1 or not all(tensor.is_contiguous() for tensor in tensors):
         return f"weights and memory are {', '.join(kinds)}, wanted one dtype, contiguous"
-    for part in (*every_op(model), loss_fn, optimizer, metric):
+    return _unsaid(optimizer, training.metric)
+
+
+def _unsaid(*parts: Any) -> str | None:
+    for part in parts:
         if not _is_recordable(part):
             who = getattr(part, "__name__", None) or type(part).__name__
             return f"{who} is neither opnet's own nor says recordable = True"

@@ -21,7 +21,17 @@ LEVELS = [
     | {"allowance", "npy", "rows", "ahead", "threads", "doors", "kernels", "tape"},
     {"op", "describe", "environment"},
     {"linear", "activations", "softmax", "dropout", "normalisation"},
-    {"optimizer", "optimizers", "schedules", "data", "metrics", "blocks", "step", "captured"}
+    {
+        "optimizer",
+        "optimizers",
+        "schedules",
+        "data",
+        "metrics",
+        "blocks",
+        "step",
+        "captured",
+        "walks",
+    }
     | {"checkpoint", "paddle"}
     | {"plots", "drawable"},
     {"losses", "cross_entropy"},
@@ -30,7 +40,7 @@ LEVELS = [
     {"gradcheck", "bridge", "trace", "tracking"},
     {"testing", "__main__"},
 ]
-KNOW_NO_CLASS = {"walk", "step", "captured", "checkpoint", "gradcheck", "parallel"}
+KNOW_NO_CLASS = {"walk", "step", "captured", "walks", "checkpoint", "gradcheck", "parallel"}
 LAYER_FAMILIES = {*LEVELS[2], *LEVELS[4], "models"}
 EDGE = ("__main__", "cli", "ends", "flags", "rows", "sources")  # what scripts import first
 MAY_USE_AUTOGRAD = {"bridge", "gradcheck"}

@@ -33,19 +33,23 @@ class Loss(Op):
 
     def __call__(self, predicts: Tensor, labels: Any) -> Tensor:
         with torch.no_grad():
-            if not isinstance(predicts, Tensor):
-                came = type(predicts).__name__
-                raise TypeError(f"{self}: predictions are a {came}, wanted a Tensor")
-            check_dense(f"{self}: predictions", predicts)
-            if not predicts.is_floating_point():
-                came = described(predicts)
-                raise TypeError(f"{self}: predictions are {came}, wanted floating point")
-            predicts = predicts.detach()
-            if (nan := predicts.isnan()).any():
-                raise NonFiniteError(f"{self}: predictions{first_of(nan, predicts)[0]}")
-            loss = self.forward(predicts, self.check(predicts, labels))
+            loss = self.forward(*self.admitted(predicts, labels))
             self._seen = Seen(self.model)
             return loss
+
+    def admitted(self, predicts: Tensor, labels: Any) -> tuple[Tensor, Tensor]:
+        """Both as `forward` wants them. NonFiniteError, TypeError, ValueError for what is unfit."""
+        if not isinstance(predicts, Tensor):
+            came = type(predicts).__name__
+            raise TypeError(f"{self}: predictions are a {came}, wanted a Tensor")
+        check_dense(f"{self}: predictions", predicts)
+        if not predicts.is_floating_point():
+            raise TypeError(f"{self}: predictions are {described(predicts)}, wanted floating point")
+        predicts = predicts.detach()
+        nan = mask_of(predicts, torch.isnan)
+        if nan is not None:
+            raise NonFiniteError(f"{self}: predictions{first_of(nan, predicts)[0]}")
+        return predicts, self.check(predicts, labels)
 
     def check(self, predicts: Tensor, labels: Any) -> Tensor:
         """`labels` as `forward` wants them. ValueError, TypeError for what the loss is not for."""

@@ -263,7 +263,7 @@ class RunnerV2_1:
                 predicts, loss = few, self.loss_fn(few, labels[:size])
                 if not in_short:
                     predicts, loss = evaluation(self.model, self.loss_fn, X, labels, size)
-                    self.loss_fn(predicts, labels)  # which refuses what is no prediction
+                    self.loss_fn.admitted(predicts, labels)  # refuses what is no prediction
             score = number("metric", self.metric(predicts, labels[: len(predicts)]))
             predicted = len(X) * predicts.numel() // len(predicts)
             return Judged(score, number("loss_fn", loss), labels, predicted)

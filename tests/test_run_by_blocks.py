@@ -136,6 +136,33 @@ def test_evaluate_and_predict_by_blocks(moons, monkeypatch, rows):
         assert vars(part).keys() == before[id(part)].keys()
 
 
+def test_neither_an_op_nor_the_loss_gets_more_rows_than_a_block(moons, monkeypatch):
+    small_cache(monkeypatch, 7)
+    seen = []
+
+    class Watched(Logistic):
+        rowwise = True
+
+        def forward(self, inputs):
+            seen.append(len(inputs))
+            return super().forward(inputs)
+
+    class WatchedLoss(BinaryCrossEntropyLoss):
+        rowwise = True
+
+        def forward(self, predicts, labels):
+            seen.append(len(predicts))
+            return super().forward(predicts, labels)
+
+    model = Sequential(Linear(2, 5, "a", **WIDE), Watched(), Linear(5, 1, "b", **WIDE), Logistic())
+    runner = RunnerV2_1(model, BatchGD(0.5, model), accuracy, WatchedLoss(model))
+    for _ in range(2):  # the second one begins with a look at what the first has left
+        trained(runner, sets(moons), block_size=7)
+    runner.evaluate(sets(moons)[2])
+    runner.predict(sets(moons)[2][0])
+    assert set(seen) == {7, 60 % 7, 30 % 7}
+
+
 @pytest.mark.parametrize(
     ("loss", "value", "error", "said"),
     [

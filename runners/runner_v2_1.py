@@ -21,6 +21,7 @@ from opnet.walk import check_model, check_places, named_ops, state, untouched
 
 from .best import KEEP, Best, about, alone
 from .doors import (
+    check_of_rows,
     check_part,
     check_schedule,
     checked_callbacks,
@@ -112,8 +113,9 @@ class RunnerV2_1:
         that couples the rows, as BatchNorm, has them all at once.
         X may be larger than the memory: what has __len__ and slicing, as `data.from_npy(path)`, is
         read block by block. `threads` of torch are as many as the work is worth, if not given.
-        An epoch is recorded once and replayed, with `step="auto"` where all of it can be:
-        "captured" refuses what cannot, "eager" never records.
+        Epochs, mini-batches or blocks are recorded once and replayed, with `step="auto"` where they
+        can be and it pays: "captured" refuses what cannot, "eager" never records. A learner's op,
+        loss, metric, optimizer or callback says `recordable = True` if it can (docs/speed.md).
         `log_epochs=0` prints nothing. Before `on_train_begin`: ValueError or TypeError for
         arguments and data that do not fit, CheckpointError for a `save_dir` that cannot be used.
         Later ValueError or TypeError for a rate that is not finite or below 0, NonFiniteError when
@@ -148,7 +150,12 @@ class RunnerV2_1:
         where = directory and directory.absolute()  # also where a callback goes elsewhere
         resumable, data = None, [train_rows, dev_rows]
         if where and (save_every or resume):
-            made_of = {"keep": keep, "batch_size": batch_size, "data": data}
+            made_of = {
+                "keep": keep,
+                "batch_size": batch_size,
+                "block_size": block_size,
+                "data": data,
+            }
             resumable = Resumable(self, hooks, schedule, generator, made_of, where, save_every)
         if directory is not None:
             checkpoint.prepare(directory, self.model)
@@ -259,7 +266,9 @@ class RunnerV2_1:
                 if not in_short:
                     predicts, loss = evaluation(self.model, self.loss_fn, X, labels, size)
                     self.loss_fn.admitted(predicts, labels)  # refuses what is no prediction
-            score = number("metric", self.metric(predicts, labels[: len(predicts)]))
+            few_labels = labels[: len(predicts)]
+            check_of_rows(self.metric, predicts, few_labels)
+            score = number("metric", self.metric(predicts, few_labels))
             predicted = len(X) * predicts.numel() // len(predicts)
             return Judged(score, number("loss_fn", loss), labels, predicted)
 

@@ -34,25 +34,30 @@ def arguments() -> argparse.ArgumentParser:
 
 def main(settings: argparse.Namespace) -> Outcome:
     from experiments.contest import machine, report, scaling
-    from experiments.contest.cases import cases
-    from experiments.contest.process import COMPETITORS
+    from experiments.contest.cases import cases, gpu_cases
+    from experiments.contest.process import COMPETITORS, ON_A_GPU
     from experiments.contest.referee import ring
 
-    names = [name for name in COMPETITORS if not (settings.quick and name in SLOW_TO_START)]
-    chosen = [case for case in cases(quick=settings.quick) if case.key in settings.cases]
+    device, on_gpu = settings.device, settings.device.startswith("cuda")
+    competitors = ON_A_GPU if on_gpu else COMPETITORS
+    names = [name for name in competitors if not (settings.quick and name in SLOW_TO_START)]
+    every = (gpu_cases if on_gpu else cases)(quick=settings.quick)
+    chosen = [case for case in every if case.key in settings.cases]
     about = machine.described() | {"cores used": settings.cores, "load before": machine.load()}
     sweeps: dict[str, Measured] = {}
     with ring(names, settings.cores) as players:
         bar = cli.progress(chosen, settings, "cases")
-        found = [(case, players.contest(case, settings.seed)) for case in bar]
-        if "h" in settings.cases:
+        found = [(case, players.contest(case, settings.seed, device=device)) for case in bar]
+        if "h" in settings.cases and not on_gpu:
             sweeps = scaling.measured(players, settings.seed, quick=settings.quick)
-    larger = on_disk(settings) if "i" in settings.cases else {}
+    larger = on_disk(settings) if "i" in settings.cases and not on_gpu else {}
     about["load after"] = machine.load()
 
     print("\n".join(f"{name}: {value}" for name, value in about.items()))
     if found:
         print(f"\n{report.tables(found)}")
+    if on_gpu:
+        print(f"\n{report.reached(found, device)}")
     for what, sweep in sweeps.items():
         print(
             f"\n{report.table(f'us an epoch, by {what}', sweep, list(sweep[0][1]), report.micros)}"

@@ -16,8 +16,8 @@ import torch
 from PIL import Image
 
 from experiments.__main__ import NEED_THE_MACHINE
-from experiments.contest import disk, machine, report, scaling
-from experiments.contest.cases import CASES, Case, cases
+from experiments.contest import disk, limits, machine, report, scaling
+from experiments.contest.cases import CASES, Case, cases, gpu_cases
 from experiments.contest.problem import Unfit, problem_of
 from experiments.contest.process import COMPETITORS, OPNET
 from experiments.contest.referee import Result, ring
@@ -236,3 +236,28 @@ def test_a_wrong_flag_exits_2(tmp_path, arguments, said):
 
 def test_it_is_not_among_all():
     assert "benchmark" in NEED_THE_MACHINE
+
+
+def test_the_cases_of_a_gpu_are_ten_times_as_large():
+    small = {case.key: case for case in cases(quick=True)}
+    large = gpu_cases(quick=True)
+    assert [case.key for case in large] == ["a", "c", "d"]
+    assert all(case.rows == 10 * small[case.key].rows for case in large)
+
+
+def test_the_work_of_an_epoch():
+    case = Case("a", "", 100, 10, (2, 5, 1), 1)
+    products = 2 * 5 + 5 * 1
+    operations, moved = limits.work(case)
+    assert operations == 2 * (100 * (2 * products + 5) + 10 * products)
+    assert moved == 4 * 5 * (5 * 100 + 2 * 10)
+
+
+def test_what_is_reached_of_the_limits():
+    operations, moved = limits.limits("cpu", copied=2**16, side=64)
+    assert operations > 1e6
+    assert moved > 1e6
+    case = Case("a", "", 100, 10, (2, 5, 1), 1)
+    needed, walked = limits.work(case)
+    said = limits.shares(case, 2.0, needed, walked)
+    assert said == "50.0% of the arithmetic, 50.0% of the memory bandwidth"

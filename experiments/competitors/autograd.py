@@ -46,9 +46,8 @@ def batches(problem: Problem, train_set: list[Tensor], epoch: int) -> Iterable[A
 
 
 def train(problem: Problem, judge: Judge = judge) -> Callable[[], Histories]:
-    train_set = [torch.from_numpy(part) for part in (problem.X, problem.y)]
-    dev_set = [torch.from_numpy(part) for part in (problem.X_dev, problem.y_dev)]
-    net = network(problem)
+    train_set, dev_set = problem.sets()
+    net = network(problem).to(problem.device)
     make = {"BatchGD": torch.optim.SGD, "Adam": torch.optim.Adam}[problem.case.optimizer]
 
     def trained() -> Histories:

@@ -32,11 +32,10 @@ def model_of(problem: Problem) -> Sequential:
 
 
 def train(problem: Problem) -> Callable[[], Histories]:
-    train_set = [torch.from_numpy(part) for part in (problem.X, problem.y)]
-    dev_set = [torch.from_numpy(part) for part in (problem.X_dev, problem.y_dev)]
+    train_set, dev_set = problem.sets()
 
     def trained() -> Histories:
-        model, case = model_of(problem), problem.case
+        model, case = model_of(problem).to(problem.device), problem.case
         optimizer = {"BatchGD": BatchGD, "Adam": Adam}[case.optimizer](case.lr, model)
         runner = RunnerV2_1(model, optimizer, accuracy, BinaryCrossEntropyLoss(model))
         generator = torch.Generator().manual_seed(problem.seed)

@@ -58,3 +58,17 @@ def cases(*, quick: bool) -> tuple[Case, ...]:
     if not quick:
         return CASES
     return tuple(replace(case, repeats=2, **SMALL[case.key]) for case in CASES)
+
+
+def gpu_cases(*, quick: bool) -> tuple[Case, ...]:
+    """(a), (c) and (d), at 10 times the size: of a GPU the others measure Python alone."""
+    return tuple(
+        replace(
+            case,
+            title=f"{10 * case.rows:,} + {10 * case.dev_rows:,} rows",
+            rows=10 * case.rows,
+            dev_rows=10 * case.dev_rows,
+        )
+        for case in cases(quick=quick)
+        if case.key in "acd"
+    )

@@ -35,9 +35,18 @@ class Problem:
     weights: list[tuple[Any, Any]]
     orders: list[Any]
     seed: int
+    device: str = "cpu"
+
+    def sets(self) -> tuple[list[Any], list[Any]]:
+        """The train set and the dev set as tensors on the device."""
+        import torch
+
+        pairs = (self.X, self.y), (self.X_dev, self.y_dev)
+        train, dev = ([torch.from_numpy(part).to(self.device) for part in pair] for pair in pairs)
+        return train, dev
 
 
-def problem_of(case: Case, seed: int) -> Problem:
+def problem_of(case: Case, seed: int, device: str = "cpu") -> Problem:
     """The same for the same case and seed."""
     import torch
 
@@ -48,7 +57,8 @@ def problem_of(case: Case, seed: int) -> Problem:
         for i, o in zip(case.widths, case.widths[1:], strict=False)
     ]
     train, dev = slice(case.rows), slice(case.rows, None)
-    return Problem(case, X[train], y[train], X[dev], y[dev], weights, _orders(case, seed), seed)
+    rows = X[train], y[train], X[dev], y[dev]
+    return Problem(case, *rows, weights, _orders(case, seed), seed, device)
 
 
 def _rows(case: Case, seed: int, generator: Any) -> tuple[Any, Any]:

@@ -19,6 +19,7 @@ COMPETITORS = {  # the name in the tables: the file in experiments/competitors
     "numpy": "numpy_loop",
     "jax": "jax_scan",
 }
+ON_A_GPU = (OPNET, "autograd", "compiled")
 COMPILE = ("compiled", "jax")  # their first call counts apart
 
 

@@ -66,11 +66,13 @@ class Ring:
     started: dict[str, Process]
     place: Path
 
-    def contest(self, case: Case, seed: int, names: Iterable[str] = ()) -> dict[str, Result]:
+    def contest(
+        self, case: Case, seed: int, names: Iterable[str] = (), device: str = "cpu"
+    ) -> dict[str, Result]:
         """All competitors, or `names` only, in turn: `repeats` rounds after the first."""
         players = {name: self.started[name] for name in names or self.started}
         file = self.place / "problem"
-        file.write_bytes(pickle.dumps(problem_of(case, seed)))
+        file.write_bytes(pickle.dumps(problem_of(case, seed, device)))
         results = {}
         for name, process in players.items():
             results[name] = Result(no=process.ask({"prepare": str(file)}).get("no", ""))

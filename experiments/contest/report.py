@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 
 from experiments.contest.cases import Case
+from experiments.contest.limits import limits, shares
 from experiments.contest.process import COMPILE, OPNET
 from experiments.contest.referee import Result
 
@@ -75,6 +76,16 @@ def table(head: str, found: Measured, names: Sequence[str], cell: Cell) -> str:
             for place, (part, width) in enumerate(zip(row, widths, strict=True))
         ).rstrip()
         for row in rows
+    )
+
+
+def reached(found: Measured, device: str) -> str:
+    """What opnet reaches of the limits of a device."""
+    most = limits(device)
+    return "\n".join(
+        f"({case.key}) opnet: {shares(case, results[OPNET].steady / case.epochs, *most)}"
+        for case, results in found
+        if not results[OPNET].no
     )
 
 

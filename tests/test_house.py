@@ -22,12 +22,11 @@ LEVELS = [
     {"op", "describe", "environment"},
     {"linear", "activations", "softmax", "dropout", "normalisation"},
     {"optimizer", "optimizers", "schedules", "data", "metrics", "blocks", "step", "captured"}
-    | {"checkpoint", "paddle"}
-    | {"plots", "drawable"},
+    | {"checkpoint", "paddle"},
     {"losses", "cross_entropy"},
     {"models"},
     {"restore"},
-    {"gradcheck", "bridge", "trace", "tracking"},
+    {"gradcheck", "bridge", "trace", "tracking", "plots"},
     {"testing", "__main__"},
 ]
 KNOW_NO_CLASS = {"walk", "step", "captured", "checkpoint", "gradcheck", "parallel"}

@@ -29,8 +29,8 @@ def main(settings: argparse.Namespace) -> Outcome:
     X, y = (t.to(like) for t in make_moons(ROWS, noise=settings.noise, seed=settings.seed))
     score = float(accuracy(model(X), y))
     print(f"[Test] score: {score:.4f}")
-    title = f"{settings.checkpoint.name} on moons of noise {settings.noise}"
-    drawn = plots.DecisionBoundary.from_predict(model, {"moons": (X, y)}, title=title)
+    title = f"{settings.checkpoint.name}, noise {settings.noise}"
+    drawn = plots.DecisionBoundary.from_predict(model, {"new moons": (X, y)}, title=title)
     return Outcome(figures={"boundary": drawn.figure_})
 
 

@@ -46,7 +46,7 @@ def data(rows: int, seed: int) -> "Figure":
 
 def boundaries(runners: "dict[str, RunnerV2_1]", sets: dict[str, Any]) -> "Figure":
     """Where each of {name: runner} sees the one class and where the other, and how well."""
-    drawing, panels = plots.figure(1, len(runners), width=5.2 * len(runners), height=4.6)
+    drawing, panels = plots.figure(1, len(runners), width=5.2 * len(runners), height=4.2)
     for axes, (name, runner) in zip(panels, runners.items(), strict=True):
         drawn = plots.DecisionBoundary.from_runner(runner, sets, ax=axes, title=name)
     drawn.colorbar()

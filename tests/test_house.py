@@ -18,8 +18,8 @@ FILES = sorted(
 # inside opnet a room may import rooms of its own level or below
 LEVELS = [
     {"errors", "tensors", "numerics", "walk", "arrays", "pickles", "archive", "foreign", "files"}
-    | {"allowance", "npy", "rows", "ahead", "threads", "doors", "kernels", "tape"},
-    {"op", "describe", "environment"},
+    | {"allowance", "npy", "rows", "ahead", "threads", "doors", "kernels", "tape", "tables"},
+    {"op", "describe", "environment", "summary"},
     {"linear", "activations", "softmax", "dropout", "normalisation"},
     {"optimizer", "optimizers", "schedules", "data", "metrics", "blocks", "step", "captured"}
     | {"checkpoint", "paddle"},

@@ -99,6 +99,7 @@ def test_an_estimator_of_any_classes(estimator, names, moons):
     display = Display.from_estimator(estimator, {"train": (X, y)})
     assert display.scores["train"] == pytest.approx(estimator.score(X, y))
     assert display.classes == list(names)
+    assert Display.from_estimator(estimator, classes=["a", "b"]).classes == ["a", "b"]
 
 
 def test_markers_rings_and_scores(moons):
@@ -155,8 +156,15 @@ def test_other_features_are_held():
     assert torch.equal(grid[:, 2].reshape(11, 11)[0], display.x1)
     assert torch.equal(grid[:, 0].reshape(11, 11)[:, 0], display.x2)
     assert float(display.x1[0]) < X[:, 2].min()
-    display.plot()
-    assert (display.ax_.get_xlabel(), display.ax_.get_ylabel()) == ("x[2]", "x[0]")
+
+
+@pytest.mark.parametrize(
+    ("features", "fixed", "names"),
+    [((0, 1), {}, ("x₁", "x₂")), ((1, 0), {}, ("x₂", "x₁")), ((2, 0), {1: 0}, ("x₃", "x₁"))],
+)
+def test_axes_have_the_names_of_their_features(features, fixed, names):
+    axes = Display.from_predict(step, features=features, fixed=fixed, resolution=9).ax_
+    assert (axes.get_xlabel(), axes.get_ylabel()) == names
 
 
 def test_a_model_is_drawn_in_eval_mode_in_its_dtype_and_keeps_no_trace(moons):

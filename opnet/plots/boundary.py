@@ -14,7 +14,7 @@ from ..data import Rows
 from ..errors import check_count
 from ..restore import load
 from ..walk import state, untouched
-from .canvas import X1, X2, figure, styled
+from .canvas import LOWERED, figure, styled
 from .colours import areas, between_two, class_colours
 from .drawable import (
     check_axes,
@@ -62,7 +62,7 @@ class DecisionBoundary:
     (-pi, pi). Of I > 2 features `features` are the columns to draw and `fixed`, {column: value},
     holds the others; the rows of the sets are judged by all that they have. `resolution` is the
     number of places along each side, `classes` are names for the legend. Attributes: `scores`
-    {set: accuracy}; `x1`, `x2` [resolution]; `p` [resolution, resolution, 1 or C], x2 before x1;
+    {set: accuracy}; `x1`, `x2` [resolution]; `p` [resolution, resolution, C >= 2], x2 before x1;
     once drawn `ax_` and `figure_`. ValueError or TypeError for what does not fit, and for
     predictions that are no probabilities.
     """
@@ -85,7 +85,7 @@ class DecisionBoundary:
         check_callable(f"{WHO}: predict", predict)
         resolution = check_count(f"{WHO}: resolution", resolution, lowest=2)
         self.features, held = features_of(WHO, features, {} if fixed is None else fixed)
-        like = next(iter(state(predict)), None)
+        like = next((t for t in state(predict) if t.is_floating_point()), None)
         rows = sets_of(WHO, {} if sets is None else sets, len(MARKERS), 2 + len(held), like)
         across, down = (_around(rows, column) for column in self.features)
         self.xlim = range_of(f"{WHO}: xlim", across if xlim is None else xlim)
@@ -96,7 +96,7 @@ class DecisionBoundary:
         grid = _grid(self.x1, self.x2, self.features, held).to(like)
         with untouched(predict) if hasattr(predict, "backward") else contextlib.nullcontext():
             p = probabilities(f"{WHO}: predict", predict, grid)
-            judged = {name: probabilities(WHO, predict, X) for name, (X, _) in rows.items()}
+            judged = {n: probabilities(f"{WHO}: predict", predict, X) for n, (X, _) in rows.items()}
         self.p = p.reshape(resolution, resolution, -1)
         self.classes = names_of(WHO, range(p.shape[1]) if classes is None else classes)
         if len(self.classes) != p.shape[1]:
@@ -146,7 +146,7 @@ class DecisionBoundary:
         """
         predict, classes = predict_of(WHO, estimator)
         found = {name: indexed(f"{WHO}: {name}", rows, classes) for name, rows in named(WHO, sets)}
-        return cls.from_predict(predict, found, classes=classes, **how)
+        return cls.from_predict(predict, found, **{"classes": classes} | how)
 
     @styled
     def plot(self, ax: Any = None, *, title: str = "") -> Self:
@@ -162,7 +162,7 @@ class DecisionBoundary:
         two = len(self.classes) == 2
         (self._contours if two else self._areas)()
         self._rows()
-        x, y = (X1, X2) if sorted(self.features) == [0, 1] else (f"x[{i}]" for i in self.features)
+        x, y = ("x" + str(i + 1).translate(LOWERED) for i in self.features)
         self.ax_.set(xlabel=x, ylabel=y, title=title, aspect="equal" if alike else "auto")
         self.ax_.set(xlim=self.xlim, ylim=self.ylim)
         self.ax_.locator_params(nbins=5)

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 
-X1, X2 = "x₁", "x₂"  # as plain text: TeX costs a quarter of a second, once a process
+LOWERED = str.maketrans(
+    "0123456789", "₀₁₂₃₄₅₆₇₈₉"
+)  # TeX costs a quarter of a second, once a process
+X1, X2 = "x₁", "x₂"
 FORMATS = (".png", ".pdf", ".svg")
 
 

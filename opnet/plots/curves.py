@@ -67,7 +67,7 @@ def gradient_norms(model: Any) -> dict[str, float]:
     }
     if not norms:
         came = type(model).__name__
-        raise ValueError(f"gradient_flow: {came} has no gradients, wanted a model after backward")
+        raise ValueError(f"gradient_norms: {came} has no gradients, wanted a model after backward")
     return norms
 
 

@@ -76,7 +76,6 @@ def to_axes():
 def to_flows():
     norms = {"fc1": 1.0}
     for name, flow, error, said in (
-        ("no ops", Logistic(), ValueError, "Logistic has no gradients, wanted a model after"),
         ("a number", 3, TypeError, "flow is a int, wanted a model, or a list of {layer: norm}"),
         ("None", None, TypeError, "flow is a NoneType, wanted a model, or a list"),
         ("a string", "fc1", TypeError, "flow is a str, wanted a model, or a list"),
@@ -90,6 +89,9 @@ def to_flows():
     ):
         call = partial(drawn, plots.gradient_flow, {"flow": flow})
         yield Bad(f"gradient_flow: {name}", call, error, f"^gradient_flow: {said}")
+    call = partial(drawn, plots.gradient_flow, {"flow": Logistic()})
+    said = "^gradient_norms: Logistic has no gradients, wanted a model after backward"
+    yield Bad("gradient_flow: no params", call, ValueError, said)
 
 
 def to_confusions():

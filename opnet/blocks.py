@@ -1,6 +1,7 @@
 """Rows that go through a model block by block: how many at once, and what becomes of the parts."""
 
 import functools
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -67,6 +68,10 @@ class Gradient:
         self.ops = [op for op in leaf_ops(model) if dict_of(op, "params")]
         self.sums: list[Tensor] = []
 
+    def zero(self) -> None:
+        if self.sums:
+            torch._foreach_zero_(self.sums)
+
     def add(self, weight: float) -> None:
         """Take what stands in `grads` into the sums."""
         grads = self._grads()
@@ -75,7 +80,10 @@ class Gradient:
         else:
             self.sums = list(torch._foreach_mul(grads, weight))
 
-    def write(self) -> None:
+    def write(self, *others: "Gradient") -> None:
+        """Put the sums, and those of others, into `grads`."""
+        for other in others:
+            torch._foreach_add_(self.sums, other.sums)
         torch._foreach_copy_(self._grads(), self.sums)
 
     def _grads(self) -> list[Tensor]:
@@ -83,16 +91,23 @@ class Gradient:
 
 
 class Together:
-    """What blocks of rows [b, ...] leave one after the other, as one tensor [N, ...]."""
+    """What blocks of rows [b, ...] leave, as one tensor [N, ...]."""
 
     def __init__(self, count: int) -> None:
-        self.count, self.filled = count, 0
+        self.count, self._lock = count, threading.Lock()
+        self.outputs: Any = None
 
-    def put(self, outputs: Tensor) -> None:
-        if not self.filled:
-            self.outputs = outputs.new_empty((self.count, *outputs.shape[1:]))
-        rows = slice(self.filled, self.filled + len(outputs))
-        self.outputs[rows], self.filled = outputs, rows.stop
+    def put(self, outputs: Tensor, rows: slice) -> None:
+        with self._lock:  # blocks may come from several threads
+            if self.outputs is None:
+                self.outputs = outputs.new_empty((self.count, *outputs.shape[1:]))
+        self.outputs[rows] = outputs
+
+
+def weighed(means: list[Tensor], weights: list[float]) -> Tensor:
+    """The mean over all rows from those over blocks, weighed by their rows."""
+    stacked = torch.stack(means)
+    return stacked.dot(stacked.new_tensor(weights))
 
 
 @contextmanager
@@ -106,6 +121,27 @@ def reusing(*roots: Any) -> Iterator[None]:
     finally:
         for op in ops:
             del op._memory
+
+
+class Memory:
+    """Scratch memory and gradients of a walk's own, for the ops of a model to write into."""
+
+    def __init__(self, model: Any) -> None:
+        self.desks: list[tuple[Op, Any, dict[str, Tensor]]] = [
+            (op, {}, {}) for op in every_part(model) if isinstance(op, Op)
+        ]
+
+    @contextmanager
+    def lent(self) -> Iterator[None]:
+        own = [op.grads for op, _, _ in self.desks]
+        for op, scratch, grads in self.desks:
+            op._memory, op.grads = scratch, grads
+        try:
+            yield
+        finally:
+            for (op, _, _), grads in zip(self.desks, own, strict=True):
+                del op._memory
+                op.grads = grads
 
 
 def is_rowwise(op: Any) -> bool:

@@ -82,16 +82,18 @@ class Recorded:
     """A rule whose first calls are as usual; the next one is recorded, all others replay it."""
 
     def __init__(self, recorder: Any, rule: Rule) -> None:
-        self.recorder, self.rule, self.calls = recorder, rule, 0
+        self.recorder, self.rule = recorder, rule
+        self.calls, self.done = 0, False
 
     def __call__(self) -> Left:
         self.calls += 1
-        if self.calls > self.recorder.warm_up_epochs + 1:
+        if self.done:
             return self.rule()
         if self.calls <= self.recorder.warm_up_epochs:
             left: Left = self.recorder.warm_up(self.rule)
         else:
             self.rule, left = self.recorder.record(self.rule)
+            self.done = True
         return left
 
 
@@ -108,14 +110,20 @@ class _Recording:
         self.recorder = RECORDERS[device.type](device, generators(training.model))
         self.within = training.optimizer if steady else _Later()
         self.update: Callable[[], None] | None = None if steady else training.optimizer.step
-        self.grads: list[tuple[dict[str, Tensor], str, Tensor]] = []
+        self.rules: list[Recorded] = []
+        self.grads: list[tuple[Any, dict[str, Tensor], str, Tensor]] = []
 
     def moved(self) -> bool:
-        """Whether a gradient is no longer where it was when this was asked first."""
-        if not self.grads:
-            boxes = [dict_of(op, "grads") for op in leaf_ops(self.training.model)]
-            self.grads = [(box, key, box[key]) for box in boxes for key in box]
-        return any(box.get(key) is not tensor for box, key, tensor in self.grads)
+        """Whether a gradient is no longer where it was when it was recorded."""
+        return any(
+            op.grads is not box or box.get(key) is not tensor for op, box, key, tensor in self.grads
+        )
+
+    def _note(self) -> None:
+        """Where the gradients are, once something is recorded."""
+        if not self.grads and any(rule.done for rule in self.rules):
+            ops = [(op, dict_of(op, "grads")) for op in leaf_ops(self.training.model)]
+            self.grads = [(op, box, key, box[key]) for op, box in ops for key in box]
 
 
 class Captured(_Recording):
@@ -138,7 +146,10 @@ class Captured(_Recording):
         left = first()
         if self.update:
             self.update()
-        return left + others[0]() if others else left
+        for rule in others:
+            left = left + rule()
+        self._note()
+        return left
 
     def _whole(self) -> Left:
         return self._train() + self._judge()
@@ -171,13 +182,16 @@ class Steps(_Recording):
         """Predictions and loss, in the same memory at each call for as many rows."""
         if X.shape not in self.steps:
             batch = torch.empty_like(X), torch.empty_like(y)
-            self.steps[X.shape] = *batch, Recorded(self.recorder, partial(self._step, *batch))
+            step = Recorded(self.recorder, partial(self._step, *batch))
+            self.rules.append(step)
+            self.steps[X.shape] = *batch, step
         own_X, own_y, step = self.steps[X.shape]
         own_X.copy_(X)
         own_y.copy_(y)
         left = step()
         if self.update:
             self.update()
+        self._note()
         return left
 
     def _step(self, X: Tensor, y: Tensor) -> Left:
@@ -204,32 +218,42 @@ def generators(model: Any) -> list[torch.Generator]:
 
 
 def obstacle(training: Training) -> str | None:
-    """What of a training cannot be recorded, in one line; None where all of it can.
+    """What of model and loss cannot be recorded, in one line; None where all of it can.
 
     Recorded is what is opnet's own, and what says of itself `recordable = True`: a class of ops, a
     loss, an optimizer made from `Optimizer`, a metric. It promises that it computes the same
     kernels on the same memory each time: it rebinds no param, reads no tensor back, and decides
     nothing from a number that changes. A metric has to return a tensor.
     """
-    model, optimizer, metric, loss_fn, (X, _), *_ = training
-    tensors = state(model)
+    model, loss_fn, tensors = training.model, training.loss_fn, state(training.model)
     if not tensors:
         return "the model has no weights"
     device = tensors[0].device
     if device.type not in RECORDERS:
         return f"the model is on {device.type}, wanted {' or '.join(RECORDERS)}"
-    if not isinstance(X, Tensor):
-        return "X is read block by block, wanted a Tensor"
     for generator in generators(model):
         if generator.device.type != device.type:
             return f"a generator of the model is on {generator.device}, wanted {device.type}"
+    return _unsaid(*every_op(model), loss_fn)
+
+
+def obstacle_to_all(training: Training) -> str | None:
+    """What else cannot be recorded, where optimizer and metric are to be recorded with the rest."""
+    optimizer, (X, _) = training.optimizer, training.train_set
+    if not isinstance(X, Tensor):
+        return "X is read block by block, wanted a Tensor"
     if getattr(type(optimizer), "state_dict", None) is not Optimizer.state_dict:
         return f"{type(optimizer).__name__} does not keep its state as opnet.Optimizer does"
+    tensors = state(training.model)
     tensors += [t for _, box, name in optimizer.kept() if isinstance(t := box[name], Tensor)]
     kinds = sorted({str(tensor.dtype) for tensor in tensors})
     if len(kinds) > 1 or not all(tensor.is_contiguous() for tensor in tensors):
         return f"weights and memory are {', '.join(kinds)}, wanted one dtype, contiguous"
-    for part in (*every_op(model), loss_fn, optimizer, metric):
+    return _unsaid(optimizer, training.metric)
+
+
+def _unsaid(*parts: Any) -> str | None:
+    for part in parts:
         if not _is_recordable(part):
             who = getattr(part, "__name__", None) or type(part).__name__
             return f"{who} is neither opnet's own nor says recordable = True"

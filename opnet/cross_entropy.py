@@ -21,7 +21,7 @@ from .numerics import (
 )
 from .op import Op, is_plain
 from .softmax import LogSoftmax, Softmax
-from .tensors import as_tensor, described, first_of, same_tensor
+from .tensors import as_tensor, described, first_of, mask_of, same_tensor
 from .walk import attributes, last_op
 
 
@@ -41,7 +41,7 @@ class BinaryCrossEntropyLoss(Loss):
     def check(self, predicts: Tensor, labels: Any) -> Tensor:
         labels = super().check(predicts, labels)
         _refuse_outside(f"{self}: predictions", predicts, "end the model with a Logistic")
-        _refuse_outside(f"{self}: labels", labels, _mend_of(labels))
+        _refuse_outside(f"{self}: labels", labels)
         return labels
 
     def forward(self, predicts: Tensor, labels: Tensor) -> Tensor:  # type: ignore[override]
@@ -158,19 +158,23 @@ def _class_indices(who: str, predicts: Tensor, labels: Tensor) -> Tensor:
     if labels.numel() == 0:
         raise ValueError(f"{who} have shape {rows}, wanted at least one row")
     labels = labels.to(predicts.device, torch.int64)
-    if (unfit := (labels < 0) | (labels >= classes)).any():
+    unfit = mask_of(labels, lambda part: (part < 0) | (part >= classes))
+    if unfit is not None:
         first, count = first_of(unfit, labels)
         mend = "; write y - 1" if (labels.min(), labels.max()) == (1, classes) else ""
         raise ValueError(f"{who}{first} ({count} outside 0 to {classes - 1}){mend}")
     return labels
 
 
-def _refuse_outside(who: str, values: Tensor, mend: str) -> None:
-    """ValueError for the first of `values` that is not in [0, 1] (nan is not), and the mend."""
-    outside = ~((values >= 0) & (values <= 1))
-    if outside.any():
+def _refuse_outside(who: str, values: Tensor, mend: str = "") -> None:
+    """ValueError for the first of `values` that is not in [0, 1] (nan is not), and the mend.
+
+    Without one, that of labels; it sorts them all, so it is looked for only where it is needed.
+    """
+    outside = mask_of(values, lambda part: ~((part >= 0) & (part <= 1)))
+    if outside is not None:
         first, count = first_of(outside, values)
-        raise ValueError(f"{who}{first} ({count} outside [0, 1]); {mend}")
+        raise ValueError(f"{who}{first} ({count} outside [0, 1]); {mend or _mend_of(values)}")
 
 
 def _mend_of(labels: Tensor) -> str:

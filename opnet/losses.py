@@ -7,7 +7,7 @@ from torch import Tensor
 
 from .errors import NonFiniteError
 from .op import Op, sent_through
-from .tensors import as_tensor, check_dense, described, first_of, same_tensor
+from .tensors import as_tensor, check_dense, described, first_of, mask_of, same_tensor
 from .walk import Seen, attributes, check_model
 
 
@@ -33,19 +33,23 @@ class Loss(Op):
 
     def __call__(self, predicts: Tensor, labels: Any) -> Tensor:
         with torch.no_grad():
-            if not isinstance(predicts, Tensor):
-                came = type(predicts).__name__
-                raise TypeError(f"{self}: predictions are a {came}, wanted a Tensor")
-            check_dense(f"{self}: predictions", predicts)
-            if not predicts.is_floating_point():
-                came = described(predicts)
-                raise TypeError(f"{self}: predictions are {came}, wanted floating point")
-            predicts = predicts.detach()
-            if (nan := predicts.isnan()).any():
-                raise NonFiniteError(f"{self}: predictions{first_of(nan, predicts)[0]}")
-            loss = self.forward(predicts, self.check(predicts, labels))
+            loss = self.forward(*self.admitted(predicts, labels))
             self._seen = Seen(self.model)
             return loss
+
+    def admitted(self, predicts: Tensor, labels: Any) -> tuple[Tensor, Tensor]:
+        """Both as `forward` wants them. NonFiniteError, TypeError, ValueError for what is unfit."""
+        if not isinstance(predicts, Tensor):
+            came = type(predicts).__name__
+            raise TypeError(f"{self}: predictions are a {came}, wanted a Tensor")
+        check_dense(f"{self}: predictions", predicts)
+        if not predicts.is_floating_point():
+            raise TypeError(f"{self}: predictions are {described(predicts)}, wanted floating point")
+        predicts = predicts.detach()
+        nan = mask_of(predicts, torch.isnan)
+        if nan is not None:
+            raise NonFiniteError(f"{self}: predictions{first_of(nan, predicts)[0]}")
+        return predicts, self.check(predicts, labels)
 
     def check(self, predicts: Tensor, labels: Any) -> Tensor:
         """`labels` as `forward` wants them. ValueError, TypeError for what the loss is not for."""
@@ -93,7 +97,8 @@ class MeanSquaredErrorLoss(Loss):
 
     def check(self, predicts: Tensor, labels: Any) -> Tensor:
         labels = super().check(predicts, labels)
-        if (unfit := ~labels.isfinite()).any():
+        unfit = mask_of(labels, lambda part: ~part.isfinite())
+        if unfit is not None:
             first, count = first_of(unfit, labels)
             raise ValueError(f"{self}: labels{first} ({count} not finite)")
         return labels
@@ -130,8 +135,8 @@ class HingeLoss(Loss):
 
     def check(self, predicts: Tensor, labels: Any) -> Tensor:
         labels = super().check(predicts, labels)
-        unfit = (labels.abs() != 1) & (labels != 0)
-        if unfit.any():
+        unfit = mask_of(labels, lambda part: (part.abs() != 1) & (part != 0))
+        if unfit is not None:
             first, count = first_of(unfit, labels)
             raise ValueError(f"{self}: labels{first} ({count} neither -1, 0 nor 1)")
         if (zero := labels == 0).any() and (labels == -1).any():

@@ -37,18 +37,20 @@ class Source:
 
     def __init__(self, who: str, values: Any, like: Tensor, features: bool) -> None:
         self.who, self.values, self._like = who, values, like
-        if not len(values):
+        try:
+            count = len(values)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise _refused(who, values, "a len", error) from error
+        if not count:
             raise ValueError(f"{who} has no rows, wanted N >= 1")
         try:
             first = values[0:1]
         except (TypeError, LookupError) as error:
-            said = (str(error) or type(error).__name__).splitlines()[0]
-            came = type(values).__name__
-            raise TypeError(f"{who} is a {came}, wanted slices as [0:1]: {said}") from error
+            raise _refused(who, values, "slices as [0:1]", error) from error
         first = as_tensor(f"{who}[0:1]", first, like)
         if first.is_complex():
             raise TypeError(f"{who} is {first.dtype}, wanted real numbers")
-        self.shape = torch.Size((len(values), *first.shape[1:]))
+        self.shape = torch.Size((count, *first.shape[1:]))
         self.ndim, self.device = len(self.shape), like.device
         if features and (self.ndim != 2 or self.shape[1] == 0):
             raise ValueError(f"{who} has shape {list(self.shape)}, wanted [N, features]")
@@ -89,6 +91,11 @@ class Source:
         if part.is_complex() or (self._whole and part.dtype != self.dtype):
             raise TypeError(f"{who} is {part.dtype}, the first rows are {self.dtype}")
         out.copy_(part)
+
+
+def _refused(who: str, values: Any, wanted: str, error: Exception) -> TypeError:
+    said = (str(error) or type(error).__name__).splitlines()[0]
+    return TypeError(f"{who} is a {type(values).__name__}, wanted {wanted}: {said}")
 
 
 def as_features(who: str, X: Any, like: Tensor) -> Source:

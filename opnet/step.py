@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from .ahead import blocks
-from .blocks import Gradient, Together, reusing
+from .blocks import Gradient, Together, reusing, weighed
 from .op import forward_of, has_halves, walk_back
 from .rows import Source
 from .walk import named_ops, untouched
@@ -36,7 +36,7 @@ def training_step(
     """
     if _is_one_block(X, block_size):
         predicts, loss = evaluation(model, loss_fn, X, y, of_rows=of_rows)
-        _walk_back(model, loss_fn)
+        walk_back_from(model, loss_fn)
     else:
         predicts, loss = _by_blocks(model, loss_fn, X, y, block_size, of_rows, Gradient(model))
     optimizer.step()
@@ -66,7 +66,7 @@ def predictions(model: Any, X: Tensor | Source, block_size: int | None = None) -
     together = Together(len(X))
     with reusing(model):
         for block in blocks(X, None, block_size or len(X)):
-            together.put(forward_of(model)(block.X))
+            together.put(forward_of(model)(block.X), block.rows)
     return together.outputs
 
 
@@ -87,29 +87,24 @@ def _by_blocks(
     count, together = len(X), Together(len(X))
     losses, scores, weights = [], [], []
     with reusing(model):
-        for X_block, y_block, _ in blocks(X, y, block_size or len(X)):
+        for X_block, y_block, rows in blocks(X, y, block_size or len(X)):
             weights.append(len(X_block) / count)
             predicts, loss = evaluation(model, loss_fn, X_block, y_block)
             losses.append(loss)
             if gradient:
-                _walk_back(model, loss_fn)
+                walk_back_from(model, loss_fn)
                 gradient.add(weights[-1])
             if of_rows:
                 scores.append(of_rows(predicts, y_block).sum())  # of whole numbers exact
             else:
-                together.put(predicts)
+                together.put(predicts, rows)
     if gradient:
         gradient.write()
     predicts = torch.stack(scores).sum() / count if of_rows else together.outputs
-    return predicts, _weighed(losses, weights)
+    return predicts, weighed(losses, weights)
 
 
-def _weighed(means: list[Tensor], weights: list[float]) -> Tensor:
-    stacked = torch.stack(means)
-    return stacked.dot(stacked.new_tensor(weights))
-
-
-def _walk_back(model: Any, loss_fn: Any) -> None:
+def walk_back_from(model: Any, loss_fn: Any) -> None:
     """Every `grads` of the model, but not dL/d inputs of its first op."""
     through_head = getattr(loss_fn, "through_head", None)
     if through_head and (grads := through_head()) is not None:

@@ -2,13 +2,15 @@
 
 import logging
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from .errors import plain
+
+_ROWS_AT_ONCE = 2**16  # of values that are looked at
 
 _log = logging.getLogger(__name__)
 
@@ -64,6 +66,12 @@ def check_finite(who: str, values: Tensor, start: int = 0, where: str = "") -> N
     if unfit.any():  # else the sum has overflowed
         first, count = first_of(unfit, values, start)
         raise ValueError(f"{who}{first} ({where}{count} not finite)")
+
+
+def mask_of(values: Tensor, unfit: Callable[[Tensor], Tensor]) -> Tensor | None:
+    """`unfit(values)`; None where it holds nowhere, and to find that out takes no memory."""
+    parts = torch.atleast_1d(values).split(_ROWS_AT_ONCE)
+    return unfit(values) if any(bool(unfit(part).any()) for part in parts) else None
 
 
 def first_of(found: Tensor, values: Tensor, start: int = 0) -> tuple[str, str]:

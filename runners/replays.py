@@ -2,13 +2,17 @@
 
 import functools
 import logging
+import math
 import operator
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from opnet.captured import Captured, Training, is_steady, obstacle
+from opnet.captured import Captured, Training, is_steady, obstacle, obstacle_to_all
+from opnet.rows import Source
+from opnet.threads import most_threads
+from opnet.walks import lanes_for, obstacle_to_blocks
 
 from .snapshots import Camera, Snapshot
 
@@ -77,27 +81,48 @@ class Replays:
         return asked and (self.camera.moved() or self.captured.moved())
 
 
-def to_record(
+class Plan(NamedTuple):
+    """What of a run is recorded: whole epochs, steps on mini-batches, or blocks in some lanes."""
+
+    training: Training
+    what: str  # "epochs", "steps" or "blocks"
+    lanes: int
+    threads: int | None  # of torch, in each lane
+
+
+def plan(
     step: str,
-    runner: Any,
-    sets: tuple[Any, Any],
+    training: Training,
     callbacks: list[Any],
-    num_steps: int = WORTH,
-    block_size: int | None = None,
-) -> Training | None:
-    """What an epoch is made of, if it is to be recorded; None where each is computed eagerly.
+    num_epochs: int,
+    batch_size: int | None = None,
+    threads: int | None = None,
+) -> Plan | None:
+    """How a run is recorded; None where all of it is computed as usual.
 
     ValueError for a `step` that there is not, and for "captured" where that cannot be.
     """
     if step not in STEPS:
         raise ValueError(f"train: step is {step!r}, wanted one of {', '.join(STEPS)}")
-    if step == "eager" or (step == "auto" and num_steps < WORTH):
+    if step == "eager":
         return None
-    parts = runner.model, runner.optimizer, runner.metric, runner.loss_fn
-    training = Training(*parts, *sets, block_size)
+    sets = training.train_set, training.dev_set
+    rows = max(len(X) for X, _ in sets)
+    by_blocks = (training.block_size or rows) < rows or any(isinstance(X, Source) for X, _ in sets)
     why = obstacle(training) or _unknown(callbacks)
-    if why is None:
-        return training
+    steps = num_epochs
+    if batch_size:
+        what, steps = "steps", num_epochs * math.ceil(len(training.train_set[0]) / batch_size)
+    elif by_blocks:
+        what, steps = "blocks", num_epochs * math.ceil(rows / (training.block_size or rows))
+        why = why or obstacle_to_blocks(training)
+    else:
+        what = "epochs"
+        why = why or obstacle_to_all(training)
+    if why is None and (steps >= WORTH or step == "captured"):
+        most = threads or min(torch.get_num_threads(), most_threads())
+        lanes = lanes_for(training, most) if what == "blocks" else 1
+        return Plan(training, what, lanes, threads if lanes == 1 else 1)
     if step == "captured":
         raise ValueError(f"captured: {why}")
     _log.debug("train: eager: %s", why)

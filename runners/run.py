@@ -10,19 +10,19 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from opnet.captured import Steps, Training, is_steady
 from opnet.data import Batch, Rows
 from opnet.errors import NonFiniteError
-from opnet.step import evaluation, first_non_finite, training_step
+from opnet.step import first_non_finite
 from opnet.walk import every_part, set_training
 
 from .best import Best, Kept
 from .doors import rate_of
 from .interrupts import held_back
 from .log import SECONDS_BETWEEN_UPDATES, Log
-from .replays import Replays
+from .replays import Plan, Replays
 from .resume import Resumable
 from .snapshots import Snapshot, set_weights
+from .work import Work
 
 MOST_EPOCHS_UNREAD = 100
 MOST_UNREAD = 2**22  # elements, of weights and predictions, in the epochs not read back yet
@@ -62,7 +62,7 @@ class Run:
         resumable: Resumable | None = None,
         block_size: int | None = None,
         predicted: int = 0,
-        to_record: Training | None = None,
+        plan: Plan | None = None,
     ) -> None:
         self.runner, self.train_set, self.dev_set = runner, train_set, dev_set
         self.best, self.log, self.callbacks = best, log, callbacks
@@ -78,21 +78,22 @@ class Run:
         watched = self.observe or any(hasattr(callback, "on_epoch_end") for callback in callbacks)
         limit = 1 if watched else min(log.log_epochs or MOST_EPOCHS_UNREAD, MOST_EPOCHS_UNREAD)
         self.of_rows = getattr(runner.metric, "of_rows", None)
-        if to_record and not batches and predicted * limit > MOST_UNREAD:
+        what = plan.what if plan else None
+        if what == "epochs" and predicted * limit > MOST_UNREAD:
             self.of_rows = None  # the scores are recorded with the epoch
         many = predicted > MOST_UNREAD and (block_size or batches)
         self.by_blocks = self.of_rows if many else None
         if self.of_rows and not self.by_blocks:
             elements += predicted
         self.most_unread = max(1, min(limit, MOST_UNREAD // max(elements, 1)))
-        self.replays: Replays | None = None
-        self.recorded_step: Steps | None = None
         alone = schedule is None and not watched
-        if to_record and batches:
-            self.recorded_step = Steps(to_record, alone and is_steady(runner.optimizer))
-        elif to_record:
+        self.replays: Replays | None = None
+        if plan and what == "epochs":
             how = self.most_unread, alone, bool(self.of_rows)
-            self.replays = Replays(to_record, best.camera, *how)
+            self.replays = Replays(plan.training, best.camera, *how)
+        rows = train_set, dev_set, batches, block_size
+        self.new_work = partial(Work, runner, *rows, self.by_blocks)
+        self.work = self.new_work(plan, alone)
 
     def epochs(self) -> None:
         resumable = self.resumable
@@ -132,22 +133,26 @@ class Run:
         self.call("on_epoch_end", epoch)
 
     def _replayed(self) -> Epoch | None:
-        recording = self.replays or self.recorded_step
-        if recording and (recording.moved() or self.best.camera.moved()):
+        if self._moved():
             _log.info("train: a param has been replaced: eager from here on")
             self.read()
-            self.replays = self.recorded_step = None
+            self.replays, self.work = None, self.new_work()
         return Epoch(self._rate(), self.replays.epoch()) if self.replays else None
+
+    def _moved(self) -> bool:
+        """Whether what is recorded no longer holds."""
+        if self.replays:
+            return self.replays.moved()
+        return self.work.recorded and (self.work.moved() or self.best.camera.moved())
 
     @torch.no_grad()
     def _epoch(self) -> Epoch:
-        runner, (_, y), (X_dev, y_dev) = self.runner, self.train_set, self.dev_set
-        how = self.block_size, self.by_blocks
+        (_, y), (_, y_dev) = self.train_set, self.dev_set
         set_training(self.parts, True)
-        predicts, train_loss = self._steps()
+        predicts, train_loss = self.work.train()
         train_score = self._score(predicts, y)
         set_training(self.parts, False)
-        predicts, dev_loss = evaluation(runner.model, runner.loss_fn, X_dev, y_dev, *how)
+        predicts, dev_loss = self.work.judge()
         dev_score = self._score(predicts, y_dev)
         numbers = train_loss, dev_loss, train_score, dev_score
         return Epoch(self._rate(), self.best.snapshot(), numbers)
@@ -155,31 +160,6 @@ class Run:
     def _rate(self) -> float | None:
         optimizer = self.runner.optimizer
         return getattr(optimizer, "lr", getattr(optimizer, "init_lr", None))
-
-    def _steps(self) -> tuple[Any, Any]:
-        """The steps of one epoch: the train set's predictions and loss, each before its update.
-
-        The loss is the mean over the rows: that of a batch weighs as many as it has.
-        """
-        runner, (X, y) = self.runner, self.train_set
-        step: Any = partial(training_step, runner.model, runner.loss_fn, runner.optimizer)
-        if self.batches is None:
-            return step(X, y, self.block_size, self.by_blocks)
-        step = self.recorded_step or partial(step, block_size=self.block_size)
-        count, axis = X.shape[-2], X.ndim - 2
-        predicts: Any = None
-        score: Any = 0.0
-        loss: Any = 0.0
-        for X_batch, y_batch, rows in self.batches():
-            outputs, batch_loss = step(X_batch, y_batch)
-            loss = loss + batch_loss * (len(rows) / count)
-            if self.by_blocks:
-                score = score + self.by_blocks(outputs, y_batch).mean() * (len(rows) / count)
-                continue
-            if predicts is None:
-                predicts = _of_as_many_rows(outputs, axis, count)
-            predicts.index_copy_(axis, rows, outputs)
-        return score if self.by_blocks else predicts, loss
 
     def _score(self, predicts: Any, labels: Tensor) -> Any:
         """The score; what can be scored together with that of other epochs stays as it is."""
@@ -272,13 +252,6 @@ class Run:
         for callback in self.callbacks:
             if hasattr(callback, hook):
                 getattr(callback, hook)(self.runner, *arguments)
-
-
-def _of_as_many_rows(outputs: Tensor, axis: int, count: int) -> Tensor:
-    """An empty tensor like the outputs of a batch, for `count` rows."""
-    shape = list(outputs.shape)
-    shape[axis] = count
-    return outputs.new_empty(shape)
 
 
 def _read_back(column: Any) -> list[float]:

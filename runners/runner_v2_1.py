@@ -12,6 +12,7 @@ from torch import Tensor
 
 from opnet import checkpoint
 from opnet.blocks import block_rows, widths
+from opnet.captured import Training
 from opnet.data import Batch, Rows, as_features, as_rows, fresh_generator, mini_batches
 from opnet.errors import check_count, check_path
 from opnet.losses import Loss
@@ -31,7 +32,7 @@ from .doors import (
 )
 from .history import History
 from .log import Log
-from .replays import to_record
+from .replays import plan
 from .resume import Resumable, check_free
 from .run import Run
 
@@ -139,9 +140,10 @@ class RunnerV2_1:
         if batch_size is not None and not isinstance(train_rows[0], Tensor):
             raise TypeError("train: batch_size needs rows in memory, X is read block by block")
         size = self._block_rows(train_rows[0], block_size)
-        sets = train_rows, dev_rows
-        steps = num_epochs * _steps_of_an_epoch(train_rows, batch_size)
-        recorded = to_record(step, self, sets, hooks, steps, size)
+        parts = self.model, self.optimizer, self.metric, self.loss_fn
+        training = Training(*parts, train_rows, dev_rows, size)
+        split = batch_size if _is_split(train_rows, batch_size) else None
+        recorded = plan(step, training, hooks, num_epochs, split, threads)
         if num_epochs == 0 and not resume:
             return
         if generator is None and _is_split(train_rows, batch_size):
@@ -153,7 +155,10 @@ class RunnerV2_1:
             resumable = Resumable(self, hooks, schedule, generator, made_of, where, save_every)
         if directory is not None:
             checkpoint.prepare(directory, self.model)
-        with alone(where), self._threads(train_rows[0], size, threads):
+        with (
+            alone(where),
+            self._threads(train_rows[0], size, recorded.threads if recorded else threads),
+        ):
             if resumable:  # all that can be refused is, before anybody has begun
                 resumable.look(resume, num_epochs)
             elif where:
@@ -260,7 +265,7 @@ class RunnerV2_1:
                 predicts, loss = few, self.loss_fn(few, labels[:size])
                 if not in_short:
                     predicts, loss = evaluation(self.model, self.loss_fn, X, labels, size)
-                    self.loss_fn(predicts, labels)  # which refuses what is no prediction
+                    self.loss_fn.admitted(predicts, labels)  # refuses what is no prediction
             score = number("metric", self.metric(predicts, labels[: len(predicts)]))
             predicted = len(X) * predicts.numel() // len(predicts)
             return Judged(score, number("loss_fn", loss), labels, predicted)
@@ -275,7 +280,8 @@ class RunnerV2_1:
             _, _, labels, predicted = self._judge(X, y, in_short=True)
         except (TypeError, ValueError, RuntimeError) as error:
             kind = TypeError if isinstance(error, TypeError) else ValueError
-            raise kind(f"{who}: {error}") from error
+            said = str(error).removeprefix(f"{who}: ")  # rows that are read know whose they are
+            raise kind(f"{who}: {said}") from error
         return [X, labels], predicted
 
 
@@ -291,7 +297,3 @@ def _batches(
 
 def _is_split(train_rows: Rows, batch_size: int | None) -> bool:
     return batch_size is not None and batch_size < train_rows[0].shape[-2]
-
-
-def _steps_of_an_epoch(train_rows: Rows, batch_size: int | None) -> int:
-    return math.ceil(train_rows[0].shape[-2] / batch_size) if batch_size else 1

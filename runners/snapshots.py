@@ -57,7 +57,8 @@ class Camera:
     def developed(self, joined: Tensor) -> Snapshot:
         """The snapshot of now, whose `rows` are the last numbers of `joined`."""
         counts = {name: box[key] for name, box, key in self.counters}
-        return Snapshot(partial(_unpacked, joined, self.dtype, self.shapes, self.names, counts))
+        found = self.rows[0].dtype, self.shapes, self.names
+        return Snapshot(partial(_unpacked, joined, *found, counts))
 
     def moved(self) -> bool:
         """Whether a dict, a tensor in it or the memory of one is another than when last found."""
@@ -81,7 +82,6 @@ class Camera:
         can_be_joined = own and alike and all(t.is_contiguous() for t in tensors)
         self.rows = [tensor.detach().view(-1) for tensor in tensors] if can_be_joined else []
         self.shapes = [tensor.shape for tensor in tensors]
-        self.dtype = tensors[0].dtype
         self.at = [tensor.data_ptr() for tensor in tensors]
 
 

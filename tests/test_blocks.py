@@ -310,13 +310,6 @@ def no_scratch(*roots):
     return all(getattr(part, "_memory", None) is None for part in every_part(*roots))
 
 
-class Fails(ReLU):
-    rowwise = True
-
-    def backward_inputs(self, grads):
-        raise ZeroDivisionError
-
-
 def test_after_a_step_the_ops_hold_no_scratch():
     model = Model_MLP_L2(3, 5, 1)
     loss_fn = BinaryCrossEntropyLoss(model)
@@ -324,11 +317,54 @@ def test_after_a_step_the_ops_hold_no_scratch():
     assert no_scratch(model, loss_fn)
 
 
-def test_nor_after_an_error():
-    model = Sequential(Linear(3, 2), Fails(), Linear(2, 1))
+def failing(kind, rule, block, *arguments):
+    """An op or a loss of this kind whose `rule` raises at a block, counted from 1."""
+
+    def fails(self, *given):
+        self.calls += 1
+        if self.calls == block:
+            raise ZeroDivisionError
+        return getattr(kind, rule)(self, *given)
+
+    return type("Fails", (kind,), {rule: fails, "rowwise": True, "calls": 0})(*arguments)
+
+
+WORKS = {
+    "a step": lambda model, loss_fn, X, y: step(model, loss_fn, X, y, 3),
+    "an evaluation": lambda model, loss_fn, X, y: evaluation(model, loss_fn, X, y, 3),
+    "a prediction": lambda model, loss_fn, X, y: predictions(model, X, 3),
+}
+
+
+@pytest.mark.parametrize("block", [1, 2, 4])
+@pytest.mark.parametrize(
+    ("where", "work"),
+    [
+        *(("forward", work) for work in WORKS),
+        ("backward_params", "a step"),
+        ("backward_inputs", "a step"),
+        ("loss forward", "a step"),
+        ("loss forward", "an evaluation"),
+        ("loss backward_inputs", "a step"),
+    ],
+)
+def test_nor_after_an_error_and_the_next_call_has_fresh_memory(where, work, block):
+    in_loss, rule = where.startswith("loss"), where.removeprefix("loss ")
+    bad = partial(failing, MeanSquaredErrorLoss if in_loss else ReLU, rule, block)
+    middle, loss = (ReLU, bad) if in_loss else (bad, MeanSquaredErrorLoss)
+    model = Sequential(Linear(3, 2, "a"), middle(), Linear(2, 1, "b"))
+    loss_fn = loss(model)
+    X, y = torch.randn(N, 3), torch.rand(N, 1)
     with pytest.raises(ZeroDivisionError):
-        step(model, MeanSquaredErrorLoss(model), torch.randn(N, 3), torch.rand(N, 1), 3)
-    assert no_scratch(model)
+        WORKS[work](model, loss_fn, X, y)
+    assert no_scratch(model, loss_fn)
+    held = [model(X), loss_fn(model(X), y), loss_fn.backward()]
+    copies = [tensor.clone() for tensor in held]
+    loss_fn(model(-X), 1 - y)
+    loss_fn.backward()
+    assert all(map(torch.equal, held, copies))
+    step(model, loss_fn, X, y, 3)
+    assert no_scratch(model, loss_fn)
 
 
 def test_what_a_caller_holds_does_not_change_when_another_step_runs():

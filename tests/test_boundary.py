@@ -241,6 +241,7 @@ def test_a_boundary_moves_from_frame_to_frame(tmp_path):
     axes = film._fig.axes[0]
     _, line, *_ = axes.collections
     assert axes.get_title() == "at 1"
+    assert len(axes.child_axes) == 1  # the colour bar
     vertices = torch.cat([torch.tensor(path.vertices[:, 0]) for path in line.get_paths()])
     assert vertices.mean() == pytest.approx(1, abs=0.1)
 

@@ -35,7 +35,7 @@ from opnet import (
 from opnet.op import Op
 from opnet.tape import Tape
 from runners import EarlyStopping, RunnerV2_1, run
-from runners.replays import Replays, to_record
+from runners.replays import Replays, plan
 from runners.snapshots import Camera
 
 EPOCHS, WINDOW = 25, 7
@@ -120,6 +120,11 @@ def sets_for(runner, moons):
     dtype = runner.model.layers[0].params["W"].dtype
     classes = isinstance(runner.loss_fn, CrossEntropyLoss)
     return [[X.to(dtype), y.long().squeeze(-1) if classes else y] for X, y in moons[:2]]
+
+
+def training_of(runner, moons):
+    parts = runner.model, runner.optimizer, runner.metric, runner.loss_fn
+    return captured.Training(*parts, *moons[:2])
 
 
 def trained(make, moons, step, num_epochs=EPOCHS, **options):
@@ -302,21 +307,26 @@ def test_an_interrupt_between_two_epochs(epoch, moons, taped):
 
 
 @pytest.mark.parametrize("kind", ["params", "grads", "buffers"])
-@pytest.mark.parametrize("epoch", [1, 9, 14])
-def test_after_a_tensor_was_replaced_it_is_eager(kind, epoch, moons, taped):
+@pytest.mark.parametrize("epoch", [1, 2, 9, 14])
+@pytest.mark.parametrize("whole", [False, True], ids=["a tensor", "the dict"])
+@pytest.mark.parametrize("batch_size", [None, 30])
+def test_after_a_tensor_was_replaced_it_is_eager(kind, epoch, whole, batch_size, moons, taped):
     replayed, runners = [], []
     for step in ("captured", "eager"):
         runners.append(runner := CASES["the same with Adam"]())
         op = runner.model.layers[{"params": 0, "grads": 4, "buffers": 1}[kind]]
         box = getattr(op, kind)
 
-        def rate(now, box=box):
+        def rate(now, op=op, box=box):
             if now == epoch:
                 box.update({key: tensor.clone() for key, tensor in box.items()})
+                if whole:
+                    setattr(op, kind, dict(box))
                 replayed.append(taped[0].replayed)
             return 0.1
 
-        runner.train(*moons[:2], num_epochs=EPOCHS, log_epochs=0, step=step, schedule=rate)
+        how = {"batch_size": batch_size, "generator": seeded(), "schedule": rate}
+        runner.train(*moons[:2], num_epochs=EPOCHS, log_epochs=0, step=step, **how)
     same(*runners)
     if epoch > Tape.warm_up_epochs or kind != "grads":  # fresh gradients in the warm-up do no harm
         assert taped[0].replayed == replayed[0]
@@ -411,20 +421,29 @@ def test_what_cannot_be_recorded_is_refused_or_eager(make, options, said, moons,
     assert runner.train_loss
 
 
-def test_rows_from_elsewhere_are_not_recorded(moons, taped):
-    class Kept:
-        def __init__(self, rows):
-            self.rows = rows
+class Kept:
+    """Rows that can be had by slices only."""
 
-        def __len__(self):
-            return len(self.rows)
+    def __init__(self, rows):
+        self.rows = rows
 
-        def __getitem__(self, rows):
-            return self.rows[rows]
+    def __len__(self):
+        return len(self.rows)
 
-    X, y = moons[0]
-    with pytest.raises(ValueError, match=r"^captured: X is read block by block, wanted a Tensor"):
-        WHOLE().train([Kept(X), y], moons[1], num_epochs=5, log_epochs=0, step="captured")
+    def __getitem__(self, rows):
+        return self.rows[rows]
+
+
+@pytest.mark.parametrize("block_size", [7, 20, 1000])
+def test_rows_from_elsewhere_are_recorded_by_blocks(block_size, moons, taped):
+    (X, y), dev = moons[0], moons[1]
+    runs = []
+    for step in ("captured", "eager"):
+        runs.append(runner := WHOLE())
+        how = {"num_epochs": EPOCHS, "log_epochs": 0, "step": step, "block_size": block_size}
+        runner.train([Kept(X), y], dev, **how)
+    same(*runs)
+    assert taped[0].replayed
 
 
 @pytest.mark.parametrize("rows", [60, 61])
@@ -442,10 +461,10 @@ def test_auto_records_what_can_be(moons, taped):
 def test_where_it_can_be_recorded(job, moons):
     runner = job()
     runner.model.to("meta")
-    training = to_record("auto", runner, moons[:2], [])
-    assert training is None
+    training = training_of(runner, moons)
+    assert plan("auto", training, [], 100) is None
     with pytest.raises(ValueError, match=r"^captured: the model is on meta, wanted cuda or cpu$"):
-        to_record("captured", runner, moons[:2], [])
+        plan("captured", training, [], 100)
 
 
 @pytest.mark.parametrize(
@@ -479,8 +498,7 @@ def test_a_read_back_in_a_recording_is_an_error_and_the_weights_are_kept(moons, 
 def test_what_epochs_leave_is_theirs_when_the_next_ones_have_run(scored_later, moons, taped):
     runner = CASES["Adam"]()
     camera = Camera(runner.model, runner.optimizer)
-    training = to_record("captured", runner, moons[:2], [])
-    replays = Replays(training, camera, 4, True, scored_later)
+    replays = Replays(training_of(runner, moons), camera, 4, True, scored_later)
     eager = CASES["Adam"]()
     eager.train(*moons[:2], num_epochs=12, log_epochs=0, keep="last")
     taken, expected, losses, scores = [], [], [], []

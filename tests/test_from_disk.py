@@ -1,5 +1,7 @@
 """Training on rows that are read block by block is training on the same rows in memory."""
 
+from threading import enumerate as enumerate_threads
+
 import numpy as np
 import pytest
 import torch
@@ -15,7 +17,7 @@ from opnet import (
     accuracy,
 )
 from opnet.data import from_npy
-from opnet.walk import state
+from opnet.walk import every_part, state
 from runners import RunnerV2_1
 
 BLOCK = 7
@@ -68,6 +70,50 @@ def test_a_nan_is_named_by_its_row_and_the_best_weights_stay(files, tmp_path):
         train(runner, [on_disk([X, train_rows[1]], tmp_path / "bad"), dev_rows])
     assert all(map(torch.equal, state(runner.model), before))
     assert not runner.train_loss
+
+
+class Failing:
+    """Rows whose fifth block comes from `fault` from the fourth epoch on."""
+
+    def __init__(self, rows, fault):
+        self.rows, self.fault, self.reads = rows, fault, 0
+
+    def __len__(self):
+        return len(self.rows)
+
+    def __getitem__(self, rows):
+        self.reads += rows.start == 4 * BLOCK
+        return self.fault(self.rows[rows]) if self.reads == 4 else self.rows[rows]
+
+
+def gone(part):
+    raise OSError("the disk has gone")
+
+
+@pytest.mark.parametrize(
+    ("fault", "error", "said"),
+    [
+        (gone, OSError, "the disk has gone"),
+        (lambda part: part[:-1], ValueError, r"^train_set: X\[28:35\] has shape \[6, 2\], wanted"),
+        (lambda part: part[:, :1], ValueError, r"^train_set: X\[28:35\] has shape \[7, 1\], wan"),
+        (lambda part: part * 1j, TypeError, r"^train_set: X\[28:35\] is torch.complex64, the"),
+        (lambda part: part * torch.nan, ValueError, r"^train_set: X\[28, 0\] is nan"),
+    ],
+    ids=["an error", "fewer rows", "fewer columns", "another dtype", "nan"],
+)
+def test_rows_that_fail_midway_end_the_run_with_what_was_done(files, fault, error, said):
+    ((X, y), dev_rows), _ = files
+    train(plain := job(), ([X, y], dev_rows), num_epochs=3)
+    runner = job()
+    with pytest.raises(error, match=said) as caught:
+        train(runner, ([Failing(X, fault), y], dev_rows))
+    assert error is not OSError or caught.value.__notes__ == ["while train_set: X[28:35] was read"]
+    assert runner.histories == plain.histories
+    assert runner.kept_epoch == plain.kept_epoch
+    assert all(map(torch.equal, state(runner.model), state(plain.model)))
+    assert not [thread for thread in enumerate_threads() if thread.name.startswith("opnet-rows")]
+    assert all(getattr(part, "_memory", None) is None for part in every_part(runner.loss_fn))
+    train(runner, ([X, y], dev_rows), num_epochs=1)
 
 
 def test_what_needs_all_rows_at_once_is_refused(files):

@@ -21,7 +21,17 @@ LEVELS = [
     | {"allowance", "npy", "rows", "ahead", "threads", "doors", "kernels", "tape", "tables"},
     {"op", "describe", "environment", "summary"},
     {"linear", "activations", "softmax", "dropout", "normalisation"},
-    {"optimizer", "optimizers", "schedules", "data", "metrics", "blocks", "step", "captured"}
+    {
+        "optimizer",
+        "optimizers",
+        "schedules",
+        "data",
+        "metrics",
+        "blocks",
+        "step",
+        "captured",
+        "walks",
+    }
     | {"checkpoint", "paddle"},
     {"losses", "cross_entropy"},
     {"models"},
@@ -29,7 +39,7 @@ LEVELS = [
     {"gradcheck", "bridge", "trace", "tracking", "plots"},
     {"testing", "__main__"},
 ]
-KNOW_NO_CLASS = {"walk", "step", "captured", "checkpoint", "gradcheck", "parallel"}
+KNOW_NO_CLASS = {"walk", "step", "captured", "walks", "checkpoint", "gradcheck", "parallel"}
 LAYER_FAMILIES = {*LEVELS[2], *LEVELS[4], "models"}
 EDGE = ("__main__", "cli", "ends", "flags", "rows", "sources")  # what scripts import first
 MAY_USE_AUTOGRAD = {"bridge", "gradcheck"}
@@ -134,13 +144,24 @@ def test_scripts_parse_their_arguments_before_they_import_torch():
         assert not modules & {"torch", "opnet", "runners"}
 
 
-def test_import_opnet_is_light_and_its_names_are_lazy():
-    for package, heavy in (("opnet", ("torch", "numpy")), ("runners", ("sklearn", "matplotlib"))):
-        code = f"import sys, {package}; print([m for m in {heavy} if m in sys.modules])"
-        done = subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True, check=True
-        )
-        assert done.stdout.strip() == "[]"
+WHERE_USED = ("sklearn", "scipy", "matplotlib", "tqdm", "tensorboard", "pandas", "torch._dynamo")
+
+
+@pytest.mark.parametrize(
+    ("imported", "heavy"),
+    [
+        ("import opnet", ("torch", "numpy", *WHERE_USED)),
+        ("import torch; before = {*sys.modules}; import opnet, runners", WHERE_USED),
+        ("import torch; before = {*sys.modules}; from opnet import *", WHERE_USED),
+    ],
+    ids=["opnet", "runners after torch", "all names after torch"],
+)
+def test_import_opnet_is_light_and_its_names_are_lazy(imported, heavy):
+    code = (
+        f"import sys; before = set(); {imported}; print({{*{heavy}}} & {{*sys.modules}} - before)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
 
 
 def test_every_public_name_is_there_for_type_checkers_too():

@@ -27,6 +27,7 @@ from opnet import (
     accuracy,
 )
 from opnet.blocks import block_rows
+from opnet.metrics import over_rows
 from opnet.walk import every_part, state
 from runners import RunnerV2_1, run
 
@@ -135,6 +136,33 @@ def test_evaluate_and_predict_by_blocks(moons, monkeypatch, rows):
         assert vars(part).keys() == before[id(part)].keys()
 
 
+def test_neither_an_op_nor_the_loss_gets_more_rows_than_a_block(moons, monkeypatch):
+    small_cache(monkeypatch, 7)
+    seen = []
+
+    class Watched(Logistic):
+        rowwise = True
+
+        def forward(self, inputs):
+            seen.append(len(inputs))
+            return super().forward(inputs)
+
+    class WatchedLoss(BinaryCrossEntropyLoss):
+        rowwise = True
+
+        def forward(self, predicts, labels):
+            seen.append(len(predicts))
+            return super().forward(predicts, labels)
+
+    model = Sequential(Linear(2, 5, "a", **WIDE), Watched(), Linear(5, 1, "b", **WIDE), Logistic())
+    runner = RunnerV2_1(model, BatchGD(0.5, model), accuracy, WatchedLoss(model))
+    for _ in range(2):  # the second one begins with a look at what the first has left
+        trained(runner, sets(moons), block_size=7)
+    runner.evaluate(sets(moons)[2])
+    runner.predict(sets(moons)[2][0])
+    assert set(seen) == {7, 60 % 7, 30 % 7}
+
+
 @pytest.mark.parametrize(
     ("loss", "value", "error", "said"),
     [
@@ -225,6 +253,49 @@ def test_scores_of_many_epochs_are_those_of_each(moons, monkeypatch, most, size,
     same(together, each)
     assert counted.calls == 2 * 30 + 2  # and once for each set before
     assert len(set(each.train_scores)) > 2
+
+
+def nearness(predicts, labels):
+    """A learner's score of a row: no whole number, so the order of a sum shows in its last bit."""
+    return 1 - (predicts - labels).abs().squeeze(-1)
+
+
+@over_rows(nearness)
+def near(predicts, labels):
+    return nearness(predicts, labels).mean()
+
+
+@pytest.mark.parametrize("batch_size", [None, 25])
+@pytest.mark.parametrize("size", [7, 64, HUGE])
+@pytest.mark.parametrize(("most", "together"), [(300, 2), (2**22, 30)])
+@pytest.mark.parametrize("metric", [accuracy, near])
+def test_scores_taken_together_are_those_of_each_to_the_last_bit(
+    moons, monkeypatch, metric, most, together, size, batch_size
+):
+    monkeypatch.setattr(run, "MOST_UNREAD", most)
+    monkeypatch.setattr(run, "SECONDS_BETWEEN_UPDATES", 1e9)
+    seen, plain = [], run.Run.read
+    monkeypatch.setattr(run.Run, "read", lambda self: (seen.append(len(self.unread)), plain(self)))
+    how = {"block_size": size, "batch_size": batch_size, "num_epochs": 30}
+    how["step"] = "eager"
+    ours = trained(runner_of(metric=metric), sets(moons), generator=seeded(), **how)
+    assert max(seen) == together
+    each = runner_of(metric=partial(metric))  # which is not marked: called every epoch
+    assert histories(trained(each, sets(moons), generator=seeded(), **how)) == histories(ours)
+    assert len(set(ours.train_scores)) > 2
+
+
+@pytest.mark.parametrize("size", [1, 7, 64])
+def test_scores_by_blocks_are_to_rounding_those_of_a_learners_metric(moons, monkeypatch, size):
+    """Those of accuracy, whole numbers by row, are so to the last bit."""
+    for metric, tolerance in ((accuracy, 0), (near, 1e-12)):
+        plain = trained(runner_of(metric=metric), sets(moons), block_size=size)
+        monkeypatch.setattr(run, "MOST_UNREAD", 1)
+        ours = trained(runner_of(metric=metric), sets(moons), block_size=size)
+        monkeypatch.undo()
+        for name in ("train_scores", "dev_scores"):
+            wanted = pytest.approx(getattr(plain, name), rel=tolerance, abs=tolerance)
+            assert getattr(ours, name) == wanted
 
 
 @pytest.mark.parametrize("most", [300, 2**22])

@@ -30,7 +30,8 @@ def _case(rows: int, width: int, quick: bool) -> Case:
     work = WORK / 20 if quick else WORK
     epochs = max(1, min(200, int(work / (rows * width))))
     title = f"{rows:,} + {rows // 4:,} rows"
-    return Case("h", title, rows, rows // 4, (2, width, 1), epochs, repeats=2 if quick else 3)
+    repeats = 2 if quick else 3
+    return Case("h", title, rows, rows // 4, (2, width, 1), epochs, 1 / width, repeats=repeats)
 
 
 def measured(ring: Ring, seed: int, *, quick: bool) -> dict[str, Measured]:

@@ -269,7 +269,7 @@ def moving_boundary(
     def draw(frame: int) -> None:
         title, display = displays[frame]
         first.ax_.clear()
-        display.plot(first.ax_, title=title)
+        display.plot(first.ax_, title=title).colorbar()
 
     return FuncAnimation(drawing, draw, frames=len(displays), init_func=lambda: None)
 

@@ -14,6 +14,7 @@ from opnet.threads import fitting_threads
 
 from .data import WHOLE
 from .row import INF, NAN, Bad, X, Y
+from .runner import trained
 
 LIKE = torch.empty(0)
 HEADER = b"{'descr': '%s', 'fortran_order': False, 'shape': (%d, 2)}\n"
@@ -148,6 +149,10 @@ def one_less(start, stop):
     return X[start : stop if stop < 4 else 3]
 
 
+def one_more(start, stop):
+    return X[start:stop] if stop < 4 else torch.cat([X, Y.expand(4, 2)])[start : stop + 1]
+
+
 def nan_at_row_3(start, stop):
     return torch.where(torch.arange(4)[:, None] == 3, NAN, X)[start:stop].numpy()
 
@@ -177,6 +182,10 @@ def to_objects():
         ):
             call = partial(read_as, kind, Sliced(part))
             yield Bad(f"{kind.__name__}: {name}", call, error, f"^set: X{said}")
+        for count in (-4, 2.5, "4", None, 2**70):
+            call = partial(read_as, kind, Sliced(unlike(X, X), count))
+            said = "^set: X is a Sliced, wanted a len: "
+            yield Bad(f"{kind.__name__}: len {count!r}", call, TypeError, said)
         call = partial(read_as, kind, Sliced(unlike(X, X), 0))
         yield Bad(f"{kind.__name__}: empty", call, ValueError, "^set: X has no rows, wanted N >= 1")
     for name, part, said in (
@@ -219,4 +228,61 @@ def to_threads():
         )
 
 
-ROWS = [*to_a_file(), *to_slices_of_a_file(), *to_objects(), *to_blocks(), *to_threads()]
+# --- training
+
+
+def slices(start, stop):
+    return X[start:stop]
+
+
+def narrower(start, stop):
+    return X[start:stop, : 2 if stop == 1 else 1]
+
+
+def complex_later(start, stop):
+    return X[start:stop] * (1 if stop == 1 else 1j)
+
+
+def text_later(start, stop):
+    return X[start:stop] if stop == 1 else ["a"] * 4
+
+
+def gone(start, stop):
+    if stop == 1:
+        return X[start:stop]
+    raise OSError("the disk has gone")
+
+
+def to_training():
+    six = torch.cat([Y, Y[:2]])
+    for name, source, y, error, said in (
+        ("fewer", Sliced(one_less), Y, ValueError, r"\[0:4\] has shape \[3, 2\], wanted \[4, 2\]"),
+        ("more", Sliced(one_more), Y, ValueError, r"\[0:4\] has shape \[5, 2\], wanted \[4, 2\]"),
+        ("end", Sliced(slices, 6), six, ValueError, r"\[0:6\] has shape \[4, 2\], wanted \[6, 2\]"),
+        ("len", Sliced(slices, 3), Y, ValueError, r" has shape \[3, 2\], y \[4, 1\]: rows differ"),
+        (
+            "columns",
+            Sliced(narrower),
+            Y,
+            ValueError,
+            r"\[0:4\] has shape \[4, 1\], wanted",
+        ),
+        ("complex", Sliced(complex_later), Y, TypeError, r"\[0:4\] is torch.complex64, the"),
+        ("text", Sliced(text_later), Y, TypeError, r"\[0:4\] is a list, wanted a Tensor or an"),
+        ("nan", Sliced(nan_at_row_3), Y, ValueError, r"\[3, 0\] is nan \(rows 0:4"),
+        ("gone", Sliced(gone), Y, OSError, None),
+    ):
+        for key in ("train_set", "dev_set"):
+            call = partial(trained, {key: [source, y]})
+            told = f"^{key}: X{said}" if said else "^the disk has gone"
+            yield Bad(f"train: rows in {key}: {name}", call, error, told)
+
+
+ROWS = [
+    *to_a_file(),
+    *to_slices_of_a_file(),
+    *to_objects(),
+    *to_blocks(),
+    *to_threads(),
+    *to_training(),
+]

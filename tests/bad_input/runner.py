@@ -1,5 +1,6 @@
 """Parts of a runner, arguments of `train`, data sets, directories."""
 
+import re
 from functools import partial
 
 import numpy as np
@@ -8,6 +9,8 @@ from opnet import BatchGD, BinaryCrossEntropyLoss, CheckpointError, Model_MLP_L2
 from runners import EarlyStopping, RunnerV2_1
 
 from .row import INF, NAN, Bad, X, Y, seeded
+
+SIZES = ("batch_size", "block_size", "threads")  # None is what they are by themselves
 
 
 class Untold:
@@ -81,13 +84,19 @@ def to_train():
     counts = {-5: ValueError, 2.5: TypeError, "3": TypeError, None: TypeError, True: TypeError}
     whole = [
         (key, value, error, f"{key} is {value!r}, wanted a whole number")
-        for key in ("num_epochs", "log_epochs", "batch_size")
+        for key in ("num_epochs", "log_epochs", *SIZES)
         for value, error in (counts | {NAN: TypeError, INF: TypeError}).items()
-        if (key, value) != ("batch_size", None)
+        if key not in SIZES or value is not None
     ]
+    steps = (0, -1, 2.5, True, None, NAN, "", "fast", "Eager", ["eager"], b"eager")
     for key, value, error, said in (
         *whole,
-        ("batch_size", 0, ValueError, "batch_size is 0, wanted a whole number >= 1"),
+        *((key, 0, ValueError, f"{key} is 0, wanted a whole number >= 1") for key in SIZES),
+        *((key, 10**5000, ValueError, f"{key} is beyond all that can be") for key in SIZES),
+        *(
+            ("step", step, ValueError, f"step is {re.escape(repr(step))}, wanted one of eager")
+            for step in steps
+        ),
         ("keep", "best", ValueError, "keep is 'best', wanted one of best_score, best_loss, last"),
         ("keep", 3, ValueError, "keep is 3, wanted one of"),
         ("keep", None, ValueError, "keep is None, wanted one of"),

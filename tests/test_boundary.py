@@ -115,6 +115,13 @@ def test_markers_rings_and_scores(moons):
     assert said == [*expected, "misclassified"]
 
 
+def test_a_row_just_below_one_half_is_of_class_0():
+    below = torch.tensor(0.5 - 1e-12, dtype=torch.float64)
+    X, y = torch.ones(3, 2), torch.zeros(3)
+    assert Display(lambda x: below.expand(len(x), 1), {"a": (X, y)}).scores == {"a": 1}
+    assert Display(lambda x: torch.full((len(x), 1), 0.5), {"a": (X, y)}).scores == {"a": 0}
+
+
 def test_what_is_all_right_has_no_rings_and_what_is_sure_no_line():
     X = torch.ones(3, 2)
     display = Display.from_predict(lambda x: torch.ones(len(x), 1), {"a": (X, torch.ones(3))})

@@ -97,7 +97,7 @@ class DecisionBoundary:
         with untouched(predict) if hasattr(predict, "backward") else contextlib.nullcontext():
             p = probabilities(f"{WHO}: predict", predict, grid)
             judged = {n: probabilities(f"{WHO}: predict", predict, X) for n, (X, _) in rows.items()}
-        self.p = p.reshape(resolution, resolution, -1)
+        self.p = p.reshape(resolution, resolution, -1).float()
         self.classes = names_of(WHO, range(p.shape[1]) if classes is None else classes)
         if len(self.classes) != p.shape[1]:
             raise ValueError(f"{WHO}: {len(self.classes)} names for {p.shape[1]} classes")

@@ -115,7 +115,7 @@ def features_of(who: str, features: Any, fixed: Any) -> tuple[list[int], dict[in
 
 
 def probabilities(who: str, predict: Callable[..., Any], X: Tensor) -> Tensor:
-    """predict(X), p of class 1 [N, 1] or of each class [N, C]: float32 [N, C >= 2] on the CPU."""
+    """predict(X), p of class 1 [N, 1] or of each class [N, C]: float64 [N, C >= 2] on the CPU."""
     p = as_tensor(f"{who}: what it gave", predict(X), _LIKE)
     if p.ndim != 2 or len(p) != len(X) or p.numel() == 0:
         raise ValueError(f"{who} gave {list(p.shape)}, wanted [{len(X)}, 1] or [{len(X)}, classes]")
@@ -125,7 +125,7 @@ def probabilities(who: str, predict: Callable[..., Any], X: Tensor) -> Tensor:
     if not ((p >= -ROUNDING) & (p <= 1 + ROUNDING)).all():
         unfit = "nan" if p.isnan().any() else f"values from {p.min():g} to {p.max():g}"
         raise ValueError(f"{who} gave {unfit}, wanted probabilities")
-    p = p.float()
+    p = p.double()
     return p if p.shape[1] > 1 else torch.cat([1 - p, p], dim=1)
 
 

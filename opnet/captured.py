@@ -8,7 +8,7 @@ Source: torch's notes on CUDA graphs: static memory, a warm-up on the stream of 
 read-back; generators are registered with the graph, which then moves them on at each replay.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -23,8 +23,6 @@ from .walk import attributes, dict_of, every_op, every_part, leaf_ops, set_train
 
 Left = list[Tensor]  # what a rule leaves for others to read: in the same memory at each replay
 Rule = Callable[[], Left]  # reads and writes the same memory at each call, reads nothing back
-
-RULES = {"forward", "backward", "step"}
 
 
 class Training(NamedTuple):
@@ -87,13 +85,14 @@ class Recorded:
 
     def __call__(self) -> Left:
         self.calls += 1
-        if self.done:
+        if self.calls > self.recorder.warm_up_epochs + 1:
             return self.rule()
         if self.calls <= self.recorder.warm_up_epochs:
             left: Left = self.recorder.warm_up(self.rule)
         else:
-            self.rule, left = self.recorder.record(self.rule)
-            self.done = True
+            usual = self.rule
+            self.rule, left = self.recorder.record(usual)
+            self.done = self.rule is not usual
         return left
 
 
@@ -136,8 +135,11 @@ class Captured(_Recording):
 
     def __init__(self, training: Training, steady: bool, scored_later: bool = False) -> None:
         super().__init__(training, steady)
-        self.scored_later = scored_later
-        rules = [self._whole] if steady else [self._train, self._judge]
+        halves = [
+            partial(_train, training, self.parts, self.within, scored_later),
+            partial(_judge, training, self.parts, scored_later),
+        ]
+        rules = [partial(_one_after_another, halves)] if steady else halves
         self.rules = [Recorded(self.recorder, rule) for rule in rules]
 
     @torch.no_grad()
@@ -151,25 +153,6 @@ class Captured(_Recording):
         self._note()
         return left
 
-    def _whole(self) -> Left:
-        return self._train() + self._judge()
-
-    def _train(self) -> Left:
-        model, _, _, loss_fn, (X, y), _, size = self.training
-        set_training(self.parts, True)
-        predicts, loss = training_step(model, loss_fn, self.within, X, y, size)
-        return [loss, self._scored(predicts, y)]
-
-    def _judge(self) -> Left:
-        model, _, _, loss_fn, _, (X, y), size = self.training
-        set_training(self.parts, False)
-        predicts, loss = evaluation(model, loss_fn, X, y, size)
-        return [loss, self._scored(predicts, y)]
-
-    def _scored(self, predicts: Tensor, labels: Tensor) -> Tensor:
-        score: Tensor = predicts if self.scored_later else self.training.metric(predicts, labels)
-        return score
-
 
 class Steps(_Recording):
     """`training_step` on batches of rows, recorded for each number of rows that comes often."""
@@ -182,7 +165,8 @@ class Steps(_Recording):
         """Predictions and loss, in the same memory at each call for as many rows."""
         if X.shape not in self.steps:
             batch = torch.empty_like(X), torch.empty_like(y)
-            step = Recorded(self.recorder, partial(self._step, *batch))
+            rule = partial(_step, self.training, self.within, *batch)
+            step = Recorded(self.recorder, rule)
             self.rules.append(step)
             self.steps[X.shape] = *batch, step
         own_X, own_y, step = self.steps[X.shape]
@@ -194,9 +178,31 @@ class Steps(_Recording):
         self._note()
         return left
 
-    def _step(self, X: Tensor, y: Tensor) -> Left:
-        model, _, _, loss_fn, *_, size = self.training
-        return list(training_step(model, loss_fn, self.within, X, y, size))
+
+# Rules stand apart from what holds them: a cycle would keep the rows of a run until Python looks.
+
+
+def _train(training: Training, parts: list[Any], optimizer: Any, scored_later: bool) -> Left:
+    model, _, metric, loss_fn, (X, y), _, size = training
+    set_training(parts, True)
+    predicts, loss = training_step(model, loss_fn, optimizer, X, y, size)
+    return [loss, predicts if scored_later else torch.as_tensor(metric(predicts, y))]
+
+
+def _judge(training: Training, parts: list[Any], scored_later: bool) -> Left:
+    model, _, metric, loss_fn, _, (X, y), size = training
+    set_training(parts, False)
+    predicts, loss = evaluation(model, loss_fn, X, y, size)
+    return [loss, predicts if scored_later else torch.as_tensor(metric(predicts, y))]
+
+
+def _one_after_another(rules: Sequence[Rule]) -> Left:
+    return [tensor for rule in rules for tensor in rule()]
+
+
+def _step(training: Training, optimizer: Any, X: Tensor, y: Tensor) -> Left:
+    model, loss_fn, size = training.model, training.loss_fn, training.block_size
+    return list(training_step(model, loss_fn, optimizer, X, y, size))
 
 
 class _Later:
@@ -206,9 +212,15 @@ class _Later:
         pass
 
 
-def is_steady(optimizer: Optimizer) -> bool:
-    """Whether each step at one rate does the same: all that it keeps is in tensors."""
+def is_steady(optimizer: Any) -> bool:
+    """Whether each step at one rate does the same and can be recorded: all it keeps is tensors."""
+    if not (is_recordable(optimizer) and keeps_as_usual(optimizer)):
+        return False
     return all(isinstance(memory[name], Tensor) for _, memory, name in optimizer.kept())
+
+
+def keeps_as_usual(optimizer: Any) -> bool:
+    return getattr(type(optimizer), "state_dict", None) is Optimizer.state_dict
 
 
 def generators(model: Any) -> list[torch.Generator]:
@@ -229,6 +241,8 @@ def obstacle(training: Training) -> str | None:
     if not tensors:
         return "the model has no weights"
     device = tensors[0].device
+    if torch.is_inference_mode_enabled():
+        return "inference mode is on, in which kernels are called by other names"
     if device.type not in RECORDERS:
         return f"the model is on {device.type}, wanted {' or '.join(RECORDERS)}"
     for generator in generators(model):
@@ -242,7 +256,7 @@ def obstacle_to_all(training: Training) -> str | None:
     optimizer, (X, _) = training.optimizer, training.train_set
     if not isinstance(X, Tensor):
         return "X is read block by block, wanted a Tensor"
-    if getattr(type(optimizer), "state_dict", None) is not Optimizer.state_dict:
+    if not keeps_as_usual(optimizer):
         return f"{type(optimizer).__name__} does not keep its state as opnet.Optimizer does"
     tensors = state(training.model)
     tensors += [t for _, box, name in optimizer.kept() if isinstance(t := box[name], Tensor)]
@@ -254,20 +268,23 @@ def obstacle_to_all(training: Training) -> str | None:
 
 def _unsaid(*parts: Any) -> str | None:
     for part in parts:
-        if not _is_recordable(part):
+        if not is_recordable(part):
             who = getattr(part, "__name__", None) or type(part).__name__
             return f"{who} is neither opnet's own nor says recordable = True"
     return None
 
 
-def _is_recordable(part: Any) -> bool:
-    """Said by its own class or function, not by one above it."""
+def is_recordable(part: Any) -> bool:
+    """Whether it is opnet's own or says so: its own class or function, not one above it.
+
+    A rule that somebody has put on the instance is neither.
+    """
     if isinstance(part, partial):
-        return _is_recordable(part.func)
-    if RULES & attributes(part).keys():
+        return is_recordable(part.func)
+    if any(callable(getattr(type(part), name, None)) for name in attributes(part)):
         return False
     if hasattr(part, "layers") and type(part).forward is Sequential.forward and has_halves(part):
         return True  # its layers are asked themselves
     owner = part if hasattr(part, "__qualname__") else type(part)
     own = (getattr(owner, "__module__", None) or "").startswith("opnet.")
-    return own or bool(vars(owner).get("recordable", False))
+    return own or bool(getattr(owner, "__dict__", {}).get("recordable", False))

@@ -17,9 +17,16 @@ def over_rows(of_rows: Callable[..., Tensor]) -> Callable[[Metric], Metric]:
     """Mark a metric as the mean of `of_rows(predicts, labels)` [..., N] over the rows.
 
     Then epochs are scored together, predictions [K, N, O] in one call, and blocks of rows apart.
+    TypeError unless `of_rows` can be called, and the metric is a function that can be marked.
     """
+    if not callable(of_rows):
+        raise TypeError(f"over_rows: came {of_rows!r}, wanted a function of predictions and labels")
 
     def marked(metric: Metric) -> Metric:
+        if not hasattr(metric, "__dict__"):
+            raise TypeError(
+                f"over_rows: {metric!r} cannot be marked, wanted a function written by def"
+            )
         vars(metric)["of_rows"] = of_rows
         return metric
 

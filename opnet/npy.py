@@ -26,6 +26,9 @@ class NpyRows:
     def __len__(self) -> int:
         return self.shape[0]
 
+    def __reduce__(self) -> Any:
+        return from_npy, (self.path,)  # a copy opens the file itself
+
     def __getitem__(self, rows: slice) -> Tensor:
         if not isinstance(rows, slice):
             raise TypeError(f"{self.path}: asked for {rows!r}, wanted a slice, as [0:64]")

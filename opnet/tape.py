@@ -1,5 +1,6 @@
 """The kernels of a rule on a tape, to be called again on the same memory, without its Python."""
 
+import logging
 from collections.abc import Callable
 from functools import cache, partial
 from types import BuiltinFunctionType, MethodDescriptorType
@@ -10,6 +11,8 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from .kernels import Kernels
+
+_log = logging.getLogger(__name__)
 
 Call = Callable[[], Any]
 Rule = Callable[[], list[Tensor]]
@@ -23,8 +26,8 @@ class Tape(Kernels):
 
     Each kernel that the rule has called is called again in its order. What a kernel has made is
     written into the same memory again, so that a view is right as it stands and needs no call. A
-    rule that makes more than MOST_HELD of its own is not recorded: it goes on as usual.
-    RuntimeError for a rule that reads a tensor back.
+    rule goes on as usual where it makes more than MOST_HELD of its own, and where it reads values
+    back into Python, or makes as much of a tensor as they say.
     """
 
     warm_up_epochs = 1  # in which ops and optimizer make what they keep
@@ -32,7 +35,7 @@ class Tape(Kernels):
     def __init__(self, device: torch.device, generators: Any) -> None:
         super().__init__()
         self.calls: list[Call] = []
-        self.held = 0
+        self.held, self.why_not = 0, ""
         self.bindings: dict[Any, Any] = {}
 
     def warm_up(self, rule: Rule) -> list[Tensor]:
@@ -40,24 +43,27 @@ class Tape(Kernels):
 
     def record(self, rule: Rule) -> tuple[Rule, list[Tensor]]:
         """What does the work of `rule` from now on, and what it left while it was recorded."""
-        self.calls, self.held = [], 0
+        self.calls, self.held, self.why_not = [], 0, ""
         with self:
             left = rule()
-        replay = partial(_replay, tuple(self.calls), left)
-        return replay if self.held <= MOST_HELD else rule, left
+        if not self.why_not:
+            return partial(_replay, tuple(self.calls), left), left
+        _log.info("train: not recorded, which is slower: %s", self.why_not)
+        return rule, left
 
     def meet(self, kernel: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         kind = _kind(kernel)
-        if kind.decides and not (kind.name == "index" and _by_places(args[1])):
-            raise RuntimeError(f"{kind.name} while recording")
         outputs = kernel(*args, **kwargs)
-        if not kind.leaves_alone:
-            if not kind.in_place:
-                self.held += sum(t.nbytes for t in tree_leaves(outputs) if isinstance(t, Tensor))
-            if self.held <= MOST_HELD:
-                self.calls.append(self._again(kernel, args, kwargs, outputs))
-            else:
-                self.calls.clear()
+        if kind.decides and not (kind.name == "index" and _by_places(args[1])):
+            self.why_not = f"{kind.name} reads values back"
+        if not (kind.in_place or kernel.is_view):
+            self.held += sum(t.nbytes for t in tree_leaves(outputs) if isinstance(t, Tensor))
+        if self.held > MOST_HELD:
+            self.why_not = f"it makes more than {MOST_HELD >> 20} MB at each call"
+        if self.why_not:
+            self.calls.clear()
+        elif not kind.leaves_alone:
+            self.calls.append(self._again(kernel, args, kwargs, outputs))
         return outputs
 
     def _again(self, kernel: Any, args: Any, kwargs: Any, outputs: Any) -> Call:
@@ -89,7 +95,8 @@ def _replay(calls: tuple[Call, ...], left: list[Tensor]) -> list[Tensor]:
 
 def _copied(static: list[Any], kernel: Call) -> None:
     for tensor, value in zip(static, tree_leaves(kernel()), strict=True):
-        tensor.copy_(value)
+        if isinstance(tensor, Tensor):
+            tensor.copy_(value)
 
 
 class _Kind(NamedTuple):
@@ -98,7 +105,7 @@ class _Kind(NamedTuple):
     name: str
     leaves_alone: bool  # gives a view, or memory in which nothing stands yet
     decides: bool  # values tell Python a number, or the shape of the outputs
-    in_place: bool
+    in_place: bool  # and it gives nothing else
     into: Any
     out: str
 
@@ -110,7 +117,9 @@ def _kind(kernel: Any) -> _Kind:
     into = _writing(kernel)
     out = into._schema.arguments[-1].name if into else ""
     leaves_alone = kernel.is_view or "empty" in name
-    return _Kind(name, leaves_alone, decides, kernel._schema.is_mutable, into, out)
+    returned = kernel._schema.returns
+    in_place = kernel._schema.is_mutable and all(value.alias_info for value in returned)
+    return _Kind(name, leaves_alone, decides, in_place, into, out)
 
 
 def _writing(kernel: Any) -> Any:

@@ -116,7 +116,9 @@ class Lane:
     def _block(self, X: Tensor, y: Tensor) -> list[Tensor]:
         if len(X) not in self.steps:
             own = torch.empty_like(X), torch.empty_like(y)
-            self.steps[len(X)] = *own, Recorded(self.recorder, partial(self._rule, *own))
+            rule = partial(_rule, self.training, self.memory, self.of_rows)
+            gradient = (self.gradient, len(X) / self.count) if self.back else None
+            self.steps[len(X)] = *own, Recorded(self.recorder, partial(rule, gradient, *own))
         own_X, own_y, step = self.steps[len(X)]
         own_X.copy_(X)
         own_y.copy_(y)
@@ -125,15 +127,24 @@ class Lane:
         with self.lock:  # the ops are the same for all lanes
             return step()
 
-    def _rule(self, X: Tensor, y: Tensor) -> list[Tensor]:
-        model, loss_fn = self.training.model, self.training.loss_fn
-        with self.memory.lent():
-            predicts, loss = evaluation(model, loss_fn, X, y)
-            left = self.of_rows(predicts, y).sum() if self.of_rows else predicts
-            if self.back:
-                walk_back_from(model, loss_fn)
-                self.gradient.add(len(X) / self.count)
-        return [left, loss]
+
+def _rule(
+    training: Training,
+    memory: Memory,
+    of_rows: OfRows | None,
+    gradient: tuple[Gradient, float] | None,
+    X: Tensor,
+    y: Tensor,
+) -> list[Tensor]:
+    """Predictions, or the sum of their scores, and loss; with `gradient` the way back, weighed."""
+    model, loss_fn = training.model, training.loss_fn
+    with memory.lent():
+        predicts, loss = evaluation(model, loss_fn, X, y)
+        left = of_rows(predicts, y).sum() if of_rows else predicts
+        if gradient:
+            walk_back_from(model, loss_fn)
+            gradient[0].add(gradient[1])
+    return [left, loss]
 
 
 def spans(count: int, size: int, lanes: int) -> list[slice]:

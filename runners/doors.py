@@ -6,6 +6,7 @@ from typing import Any
 from torch import Tensor
 
 from opnet.errors import check_count, check_flag, check_rate
+from opnet.tensors import described
 
 HOOKS = ("on_train_begin", "on_epoch_end", "on_train_end")
 
@@ -19,6 +20,16 @@ def check_part(role: str, part: Any, model: Any, does: str = "__call__") -> None
         raise TypeError(f"{who} is {part!r}, wanted one with {does}")
     if getattr(part, "model", None) not in (None, model):
         raise ValueError(f"{who} was made for another model than this one")
+
+
+def check_of_rows(metric: Any, predicts: Tensor, labels: Tensor) -> None:
+    """TypeError unless what scores row by row, where there is such, gives a number for each row."""
+    if of_rows := getattr(metric, "of_rows", None):
+        scores, rows = of_rows(predicts, labels), list(predicts.shape[:-1])
+        fits = isinstance(scores, Tensor) and scores.is_floating_point()
+        if not fits or list(scores.shape) != rows:
+            came = described(scores) if isinstance(scores, Tensor) else repr(scores)
+            raise TypeError(f"metric: of_rows gave {came}, wanted floating point numbers {rows}")
 
 
 def count_or_none(what: str, value: Any) -> int | None:

@@ -1,6 +1,5 @@
 """Epochs that are replayed from a recording: whether a run can have them, and what they leave."""
 
-import functools
 import logging
 import math
 import operator
@@ -9,7 +8,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from opnet.captured import Captured, Training, is_steady, obstacle, obstacle_to_all
+from opnet.blocks import block_rows
+from opnet.captured import Captured, Training, is_recordable, is_steady, obstacle, obstacle_to_all
+from opnet.losses import Loss
 from opnet.rows import Source
 from opnet.threads import most_threads
 from opnet.walks import lanes_for, obstacle_to_blocks
@@ -44,30 +45,31 @@ class Replays:
         self.rows: list[Tensor] = []
         self.filled = 0
 
-    def epoch(self) -> Snapshot:
-        """The next epoch; its snapshot."""
+    def epoch(self) -> tuple[Snapshot, int]:
+        """The next epoch: its snapshot, and its row in the window."""
         left = self.captured()
         if len(left) != len(self.left) or any(map(operator.is_not, left, self.left)):
             self.left = left  # only while nothing is recorded yet
             self.seen = [tensor.detach().reshape(-1) for tensor in left] + self.camera.rows
         if not self.rows:
             self._open_window()
-        row = self.rows[self.filled]
+        place, row = self.filled, self.rows[self.filled]
         torch.cat(self.seen, out=row)
         self.filled += 1
-        return self.camera.developed(row)
+        return self.camera.developed(row), place
 
     def _open_window(self) -> None:
         sizes = [len(tensor) for tensor in self.seen]
-        kind = functools.reduce(torch.promote_types, (tensor.dtype for tensor in self.seen))
+        kinds = {tensor.dtype for tensor in self.seen}
+        kind = kinds.pop() if len(kinds) == 1 else torch.float64  # which holds all of them exactly
         window = self.seen[0].new_empty((self.length, sum(sizes)), dtype=kind)
         self.window, self.rows = window.split(sizes, dim=1), list(window.unbind())
 
-    def columns(self, count: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Train loss, dev loss, train score and dev score of the last `count` epochs, [count]."""
-        last = slice(self.filled - count, self.filled)
+    def columns(self, first: int, count: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Train loss, dev loss, train score, dev score of epochs from a row on, [count, ...]."""
+        rows = slice(first, first + count)
         train_loss, train_score, dev_loss, dev_score = (
-            column[last].unflatten(1, tensor.shape or (1,))
+            column[rows].to(tensor.dtype).unflatten(1, tensor.shape or (1,))
             for column, tensor in zip(self.window, self.left, strict=False)
         )
         return train_loss, dev_loss, train_score, dev_score
@@ -82,58 +84,78 @@ class Replays:
 
 
 class Plan(NamedTuple):
-    """What of a run is recorded: whole epochs, steps on mini-batches, or blocks in some lanes."""
+    """How many rows go through together, and what of a run is recorded, in how many lanes."""
 
-    training: Training
-    what: str  # "epochs", "steps" or "blocks"
-    lanes: int
-    threads: int | None  # of torch, in each lane
+    block_size: int | None = None
+    threads: int | None = None  # of torch, in each lane
+    what: str | None = None  # "epochs", "steps" on mini-batches, or "blocks"; None for nothing
+    training: Training | None = None
+    lanes: int = 1
+
+    def eager(self) -> "Plan":
+        return Plan(self.block_size, self.threads)
+
+
+EAGER = Plan()
 
 
 def plan(
     step: str,
-    training: Training,
+    runner: Any,
+    sets: tuple[Any, Any],
     callbacks: list[Any],
     num_epochs: int,
     batch_size: int | None = None,
+    block_size: int | None = None,
     threads: int | None = None,
-) -> Plan | None:
-    """How a run is recorded; None where all of it is computed as usual.
+) -> Plan:
+    """What is asked for, made sense of for this model and these rows.
 
     ValueError for a `step` that there is not, and for "captured" where that cannot be.
     """
-    if step not in STEPS:
+    if not isinstance(step, str) or step not in STEPS:
         raise ValueError(f"train: step is {step!r}, wanted one of {', '.join(STEPS)}")
+    eager = Plan(block_size_of(runner, sets[0][0], block_size), threads)
     if step == "eager":
-        return None
+        return eager
+    parts = runner.model, runner.optimizer, runner.metric, runner.loss_fn
+    training = Training(*parts, *sets, eager.block_size)
+    what, steps = _what(training, batch_size)
+    why = obstacle(training) or _unknown(callbacks)
+    if what != "steps":
+        why = why or (obstacle_to_all if what == "epochs" else obstacle_to_blocks)(training)
+    if why and step == "captured":
+        raise ValueError(f"captured: {why}")
+    if why or (step == "auto" and num_epochs * steps < WORTH):
+        _log.debug("train: eager: %s", why or "it is soon over")
+        return eager
+    most = threads or min(torch.get_num_threads(), most_threads())
+    lanes = lanes_for(training, most) if what == "blocks" else 1
+    return Plan(eager.block_size, threads if lanes == 1 else 1, what, training, lanes)
+
+
+def block_size_of(runner: Any, X: Any, asked: int | None = None) -> int | None:
+    """How many rows of X go through the model at once; None for all."""
+    loss_fn = runner.loss_fn if isinstance(runner.loss_fn, Loss) else None  # others cannot check
+    return block_rows(runner.model, X, loss_fn, asked=asked)
+
+
+def _what(training: Training, batch_size: int | None) -> tuple[str, int]:
+    """What can be recorded, and how often an epoch replays it."""
     sets = training.train_set, training.dev_set
     rows = max(len(X) for X, _ in sets)
-    by_blocks = (training.block_size or rows) < rows or any(isinstance(X, Source) for X, _ in sets)
-    why = obstacle(training) or _unknown(callbacks)
-    steps = num_epochs
+    size = training.block_size or rows
     if batch_size:
-        what, steps = "steps", num_epochs * math.ceil(len(training.train_set[0]) / batch_size)
-    elif by_blocks:
-        what, steps = "blocks", num_epochs * math.ceil(rows / (training.block_size or rows))
-        why = why or obstacle_to_blocks(training)
-    else:
-        what = "epochs"
-        why = why or obstacle_to_all(training)
-    if why is None and (steps >= WORTH or step == "captured"):
-        most = threads or min(torch.get_num_threads(), most_threads())
-        lanes = lanes_for(training, most) if what == "blocks" else 1
-        return Plan(training, what, lanes, threads if lanes == 1 else 1)
-    if step == "captured":
-        raise ValueError(f"captured: {why}")
-    _log.debug("train: eager: %s", why)
-    return None
+        return "steps", math.ceil(len(training.train_set[0]) / batch_size)
+    if size < rows or any(isinstance(part, Source) for both in sets for part in both):
+        return "blocks", math.ceil(rows / size)
+    return "epochs", 1
 
 
 def _unknown(callbacks: list[Any]) -> str | None:
     """Who could change, after an epoch, what is fixed in a recording."""
     for callback in callbacks:
         own = type(callback).__module__.startswith("runners.")
-        known = own or getattr(callback, "recordable", False)
-        if hasattr(callback, "on_epoch_end") and not known:
+        if hasattr(callback, "on_epoch_end") and not (own or is_recordable(callback)):
             return f"{type(callback).__name__} comes after every epoch, says no recordable = True"
     return None

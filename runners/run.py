@@ -19,7 +19,7 @@ from .best import Best, Kept
 from .doors import rate_of
 from .interrupts import held_back
 from .log import SECONDS_BETWEEN_UPDATES, Log
-from .replays import Plan, Replays
+from .replays import EAGER, Plan, Replays
 from .resume import Resumable
 from .snapshots import Snapshot, set_weights
 from .work import Work
@@ -33,13 +33,14 @@ _log = logging.getLogger(__name__)
 class Epoch(NamedTuple):
     """What an epoch leaves: its rate, a snapshot after its updates, and not read back the NUMBERS.
 
-    Instead of a score there may be the predictions that are still to be scored. The `numbers` of a
-    replayed epoch wait with the recording.
+    Instead of a score there may be the predictions that are still to be scored. Those of a replayed
+    epoch wait in a row of its window, whose `place` is told instead.
     """
 
     lr: float | None
     snapshot: Snapshot
     numbers: tuple[Any, Any, Any, Any] | None = None
+    place: int = 0
 
 
 class Run:
@@ -60,14 +61,13 @@ class Run:
         schedule: Callable[[int], float] | None = None,
         batches: Callable[[], Iterator[Batch]] | None = None,
         resumable: Resumable | None = None,
-        block_size: int | None = None,
         predicted: int = 0,
-        plan: Plan | None = None,
+        plan: Plan = EAGER,
     ) -> None:
         self.runner, self.train_set, self.dev_set = runner, train_set, dev_set
         self.best, self.log, self.callbacks = best, log, callbacks
         self.schedule, self.batches, self.resumable = schedule, batches, resumable
-        self.block_size = block_size
+        self.plan = plan
         self.observe = getattr(schedule, "observe", None)  # how a schedule asks for the dev loss
         self.parts = every_part(runner.model)
         self.epochs_before = len(runner.train_loss)
@@ -78,21 +78,19 @@ class Run:
         watched = self.observe or any(hasattr(callback, "on_epoch_end") for callback in callbacks)
         limit = 1 if watched else min(log.log_epochs or MOST_EPOCHS_UNREAD, MOST_EPOCHS_UNREAD)
         self.of_rows = getattr(runner.metric, "of_rows", None)
-        what = plan.what if plan else None
-        if what == "epochs" and predicted * limit > MOST_UNREAD:
+        if plan.what == "epochs" and predicted * limit > MOST_UNREAD:
             self.of_rows = None  # the scores are recorded with the epoch
-        many = predicted > MOST_UNREAD and (block_size or batches)
+        many = predicted > MOST_UNREAD and (plan.block_size or batches)
         self.by_blocks = self.of_rows if many else None
         if self.of_rows and not self.by_blocks:
             elements += predicted
         self.most_unread = max(1, min(limit, MOST_UNREAD // max(elements, 1)))
         alone = schedule is None and not watched
         self.replays: Replays | None = None
-        if plan and what == "epochs":
+        if plan.training and plan.what == "epochs":
             how = self.most_unread, alone, bool(self.of_rows)
             self.replays = Replays(plan.training, best.camera, *how)
-        rows = train_set, dev_set, batches, block_size
-        self.new_work = partial(Work, runner, *rows, self.by_blocks)
+        self.new_work = partial(Work, runner, train_set, dev_set, batches, self.by_blocks)
         self.work = self.new_work(plan, alone)
 
     def epochs(self) -> None:
@@ -136,8 +134,11 @@ class Run:
         if self._moved():
             _log.info("train: a param has been replaced: eager from here on")
             self.read()
-            self.replays, self.work = None, self.new_work()
-        return Epoch(self._rate(), self.replays.epoch()) if self.replays else None
+            self.replays, self.work = None, self.new_work(self.plan.eager())
+        if not self.replays:
+            return None
+        snapshot, place = self.replays.epoch()
+        return Epoch(self._rate(), snapshot, place=place)
 
     def _moved(self) -> bool:
         """Whether what is recorded no longer holds."""
@@ -168,7 +169,8 @@ class Run:
     def _columns(self, waiting: list[Epoch]) -> list[list[float]]:
         """The four NUMBERS of all epochs that wait, each in one round trip."""
         eager = zip(*(epoch.numbers or () for epoch in waiting), strict=True)
-        columns = self.replays.columns(len(waiting)) if self.replays else eager
+        first = waiting[0].place
+        columns = self.replays.columns(first, len(waiting)) if self.replays else eager
         train_losses, dev_losses, *scored = columns
         sets = zip(scored, (self.train_set, self.dev_set), strict=True)
         scores = [self._scores(outputs, labels) for outputs, (_, labels) in sets]
@@ -246,7 +248,7 @@ class Run:
 
     def _culprit(self, snapshot: Snapshot, X: Tensor) -> str | None:
         set_weights(self.runner.model, snapshot)
-        return first_non_finite(self.runner.model, X, self.block_size)
+        return first_non_finite(self.runner.model, X, self.plan.block_size)
 
     def call(self, hook: str, *arguments: Any) -> None:
         for callback in self.callbacks:

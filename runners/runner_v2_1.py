@@ -1,7 +1,7 @@
 """RunnerV2_1: trains, evaluates, predicts, and keeps the best weights, in memory and on disk."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
@@ -12,8 +12,7 @@ from torch import Tensor
 
 from opnet import checkpoint
 from opnet.blocks import block_rows, widths
-from opnet.captured import Training
-from opnet.data import Batch, Rows, as_features, as_rows, fresh_generator, mini_batches
+from opnet.data import as_features, as_rows, fresh_generator
 from opnet.errors import check_count, check_path
 from opnet.losses import Loss
 from opnet.step import evaluation, predictions
@@ -22,6 +21,7 @@ from opnet.walk import check_model, check_places, named_ops, state, untouched
 
 from .best import KEEP, Best, about, alone
 from .doors import (
+    check_of_rows,
     check_part,
     check_schedule,
     checked_callbacks,
@@ -32,9 +32,10 @@ from .doors import (
 )
 from .history import History
 from .log import Log
-from .replays import plan
+from .replays import block_size_of, plan
 from .resume import Resumable, check_free
 from .run import Run
+from .work import batches_of, is_split
 
 
 class Judged(NamedTuple):
@@ -114,8 +115,9 @@ class RunnerV2_1:
         that couples the rows, as BatchNorm, has them all at once.
         X may be larger than the memory: what has __len__ and slicing, as `data.from_npy(path)`, is
         read block by block. `threads` of torch are as many as the work is worth, if not given.
-        An epoch is recorded once and replayed, with `step="auto"` where all of it can be:
-        "captured" refuses what cannot, "eager" never records.
+        Epochs, mini-batches or blocks are recorded once and replayed, with `step="auto"` where they
+        can be and it pays: "captured" refuses what cannot, "eager" never records. A learner's op,
+        loss, metric, optimizer or callback says `recordable = True` if it can (docs/speed.md).
         `log_epochs=0` prints nothing. Before `on_train_begin`: ValueError or TypeError for
         arguments and data that do not fit, CheckpointError for a `save_dir` that cannot be used.
         Later ValueError or TypeError for a rate that is not finite or below 0, NonFiniteError when
@@ -139,26 +141,27 @@ class RunnerV2_1:
         dev_rows, more_predicted = self._rehearsed("dev_set", dev_set)
         if batch_size is not None and not isinstance(train_rows[0], Tensor):
             raise TypeError("train: batch_size needs rows in memory, X is read block by block")
-        size = self._block_rows(train_rows[0], block_size)
-        parts = self.model, self.optimizer, self.metric, self.loss_fn
-        training = Training(*parts, train_rows, dev_rows, size)
-        split = batch_size if _is_split(train_rows, batch_size) else None
-        recorded = plan(step, training, hooks, num_epochs, split, threads)
+        split = batch_size if is_split(train_rows, batch_size) else None
+        sets = train_rows, dev_rows
+        planned = partial(plan, step, self, sets, hooks, num_epochs, split, block_size, threads)
+        recorded = planned()
         if num_epochs == 0 and not resume:
             return
-        if generator is None and _is_split(train_rows, batch_size):
+        if generator is None and is_split(train_rows, batch_size):
             generator = fresh_generator("train")
         where = directory and directory.absolute()  # also where a callback goes elsewhere
         resumable, data = None, [train_rows, dev_rows]
         if where and (save_every or resume):
-            made_of = {"keep": keep, "batch_size": batch_size, "data": data}
+            made_of = {
+                "keep": keep,
+                "batch_size": batch_size,
+                "block_size": block_size,
+                "data": data,
+            }
             resumable = Resumable(self, hooks, schedule, generator, made_of, where, save_every)
         if directory is not None:
             checkpoint.prepare(directory, self.model)
-        with (
-            alone(where),
-            self._threads(train_rows[0], size, recorded.threads if recorded else threads),
-        ):
+        with alone(where), self._threads(train_rows[0], recorded.block_size, recorded.threads):
             if resumable:  # all that can be refused is, before anybody has begun
                 resumable.look(resume, num_epochs)
             elif where:
@@ -166,13 +169,17 @@ class RunnerV2_1:
             self.stop = False
             for callback in hooks:
                 if hasattr(callback, "on_train_begin"):
-                    callback.on_train_begin(self)
+                    callback.on_train_begin(self)  # which may change any part
+                    recorded = planned()
             best = Best(self.model, self.optimizer, keep, where)
             if self.train_loss:  # after a run the weights that it left are kept, where better
                 score, loss, *_ = self._judge(*dev_rows)
                 best.offer(None, score, loss, best.kept.snapshot)
-            log, batches = Log(num_epochs, log_epochs), _batches(train_rows, batch_size, generator)
-            how = resumable, size, predicted + more_predicted, recorded
+            log, batches = (
+                Log(num_epochs, log_epochs),
+                batches_of(train_rows, batch_size, generator),
+            )
+            how = resumable, predicted + more_predicted, recorded
             self._drive(Run(self, train_rows, dev_rows, best, log, hooks, schedule, batches, *how))
 
     def _drive(self, run: Run) -> None:
@@ -224,11 +231,6 @@ class RunnerV2_1:
         checkpoint.load(model_dir, self.model, self.optimizer, transpose=transpose, verify=verify)
         self.kept_epoch = None
 
-    def _block_rows(self, X: Any, asked: int | None = None) -> int | None:
-        """How many rows of X go through the model at once; None for all."""
-        loss_fn = self.loss_fn if isinstance(self.loss_fn, Loss) else None  # others cannot check
-        return block_rows(self.model, X, loss_fn, asked=asked)
-
     def _threads(
         self, X: Any, size: int | None, threads: int | None = None
     ) -> AbstractContextManager[int]:
@@ -253,7 +255,7 @@ class RunnerV2_1:
         for role, part in (("metric", self.metric), ("loss_fn", self.loss_fn)):
             if part is None:
                 raise TypeError(f"RunnerV2_1: {role} is None, wanted one to judge by")
-        size = self._block_rows(X)
+        size = block_size_of(self, X)
         with untouched(self.model, self.loss_fn), self._threads(X, size):
             if size is None or (isinstance(X, Tensor) and len(X) <= size):
                 predicts = predictions(self.model, X)
@@ -266,7 +268,9 @@ class RunnerV2_1:
                 if not in_short:
                     predicts, loss = evaluation(self.model, self.loss_fn, X, labels, size)
                     self.loss_fn.admitted(predicts, labels)  # refuses what is no prediction
-            score = number("metric", self.metric(predicts, labels[: len(predicts)]))
+            few_labels = labels[: len(predicts)]
+            check_of_rows(self.metric, predicts, few_labels)
+            score = number("metric", self.metric(predicts, few_labels))
             predicted = len(X) * predicts.numel() // len(predicts)
             return Judged(score, number("loss_fn", loss), labels, predicted)
 
@@ -283,17 +287,3 @@ class RunnerV2_1:
             said = str(error).removeprefix(f"{who}: ")  # rows that are read know whose they are
             raise kind(f"{who}: {said}") from error
         return [X, labels], predicted
-
-
-def _batches(
-    train_rows: Rows, batch_size: int | None, generator: torch.Generator | None
-) -> Callable[[], Iterator[Batch]] | None:
-    """What gives the batches of an epoch; None where one holds all rows."""
-    if batch_size is None or generator is None or not _is_split(train_rows, batch_size):
-        return None
-    X, y = train_rows
-    return partial(mini_batches, X, y, batch_size, generator)
-
-
-def _is_split(train_rows: Rows, batch_size: int | None) -> bool:
-    return batch_size is not None and batch_size < train_rows[0].shape[-2]

@@ -4,10 +4,11 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from opnet.captured import Steps, is_steady
-from opnet.data import Batch, Rows
+from opnet.data import Batch, Rows, mini_batches
 from opnet.step import OfRows, evaluation, training_step
 from opnet.walks import Walk
 
@@ -26,11 +27,11 @@ class Work:
         train_set: Rows,
         dev_set: Rows,
         batches: Callable[[], Iterator[Batch]] | None,
-        block_size: int | None,
         of_rows: OfRows | None,
-        plan: Plan | None = None,
+        plan: Plan,
         alone: bool = False,
     ) -> None:
+        block_size = plan.block_size
         model, loss_fn, self.optimizer = runner.model, runner.loss_fn, runner.optimizer
         self.X, self.y = train_set
         self.batches, self.of_rows = batches, of_rows
@@ -39,12 +40,12 @@ class Work:
         X_dev, y_dev = dev_set
         self.judge: Callable[[], tuple[Any, Any]]
         self.judge = partial(evaluation, model, loss_fn, X_dev, y_dev, block_size, of_rows)
-        self.recorded = plan is not None
-        if plan and plan.what == "steps":
+        self.recorded = plan.what is not None
+        if plan.training and plan.what == "steps":
             self.step = Steps(plan.training, alone and is_steady(self.optimizer))
-        elif plan and plan.what == "blocks":
+        elif plan.training and plan.what == "blocks":
             walk = partial(Walk, plan.training, of_rows=of_rows, lanes=plan.lanes)
-            self.all_rows = partial(self._walked, walk(train_set, back=True))
+            self.all_rows = partial(_walked, walk(train_set, back=True), self.optimizer)
             self.judge = walk(dev_set)
 
     def moved(self) -> bool:
@@ -74,10 +75,11 @@ class Work:
             predicts.index_copy_(axis, rows, outputs)
         return score if self.of_rows else predicts, loss
 
-    def _walked(self, walk: Walk) -> tuple[Tensor, Tensor]:
-        walked = walk()
-        self.optimizer.step()
-        return walked
+
+def _walked(walk: Walk, optimizer: Any) -> tuple[Tensor, Tensor]:
+    walked = walk()
+    optimizer.step()
+    return walked
 
 
 def _of_as_many_rows(outputs: Tensor, axis: int, count: int) -> Tensor:
@@ -85,3 +87,17 @@ def _of_as_many_rows(outputs: Tensor, axis: int, count: int) -> Tensor:
     shape = list(outputs.shape)
     shape[axis] = count
     return outputs.new_empty(shape)
+
+
+def batches_of(
+    train_rows: Rows, batch_size: int | None, generator: torch.Generator | None
+) -> Callable[[], Iterator[Batch]] | None:
+    """What gives the batches of an epoch; None where one holds all rows."""
+    if batch_size is None or generator is None or not is_split(train_rows, batch_size):
+        return None
+    X, y = train_rows
+    return partial(mini_batches, X, y, batch_size, generator)
+
+
+def is_split(train_rows: Rows, batch_size: int | None) -> bool:
+    return batch_size is not None and batch_size < train_rows[0].shape[-2]

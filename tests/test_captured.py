@@ -461,10 +461,9 @@ def test_auto_records_what_can_be(moons, taped):
 def test_where_it_can_be_recorded(job, moons):
     runner = job()
     runner.model.to("meta")
-    training = training_of(runner, moons)
-    assert plan("auto", training, [], 100) is None
+    assert plan("auto", runner, moons[:2], [], 100).what is None
     with pytest.raises(ValueError, match=r"^captured: the model is on meta, wanted cuda or cpu$"):
-        plan("captured", training, [], 100)
+        plan("captured", runner, moons[:2], [], 100)
 
 
 @pytest.mark.parametrize(
@@ -481,17 +480,32 @@ def test_another_step_is_refused(job, moons):
         job().train(*moons[:2], num_epochs=5, log_epochs=0, step="fast")
 
 
-def test_a_read_back_in_a_recording_is_an_error_and_the_weights_are_kept(moons, taped):
-    class Reads(Squared):
-        recordable = True
+class Reads(Squared):
+    """It breaks its promise."""
 
-        def forward(self, inputs):
-            return super().forward(inputs) * float(inputs.sum() < torch.inf)
+    recordable = True
 
-    runner = runner_of(squared(Reads()))
-    with pytest.raises(RuntimeError, match="while recording"):
-        runner.train(*moons[:2], num_epochs=EPOCHS, log_epochs=0)
-    assert len(runner.train_loss) == Tape.warm_up_epochs
+    def forward(self, inputs):
+        return super().forward(inputs) * float(inputs.sum() < torch.inf)
+
+
+def read_score(predicts, labels):
+    return ((predicts >= 0.5) == (labels >= 0.5)).float().mean().item()
+
+
+read_score.recordable = True
+
+
+@pytest.mark.parametrize("how", [{}, {"block_size": 16}, {"batch_size": 16}], ids=str)
+@pytest.mark.parametrize("who", ["op", "metric"])
+def test_what_reads_back_in_spite_of_its_promise_goes_on_as_usual(who, how, moons, taped):
+    def make():
+        return runner_of(squared(Reads())) if who == "op" else runner_of(plain(), metric=read_score)
+
+    runs = []
+    for step in ("auto", "eager"):
+        runs.append(trained(make, moons, step, generator=seeded(), **how))
+    same(*runs)
 
 
 @pytest.mark.parametrize("scored_later", [False, True])
@@ -504,9 +518,9 @@ def test_what_epochs_leave_is_theirs_when_the_next_ones_have_run(scored_later, m
     taken, expected, losses, scores = [], [], [], []
     for _ in range(3):
         for _ in range(4):
-            taken.append(replays.epoch())
+            taken.append(replays.epoch()[0])
             expected.append(camera.take())
-        columns = replays.columns(3)  # the last ones
+        columns = replays.columns(1, 3)  # the last ones
         losses += columns[0].flatten().tolist()
         scores.append(columns[2])
         replays.rewind()
@@ -515,3 +529,105 @@ def test_what_epochs_leave_is_theirs_when_the_next_ones_have_run(scored_later, m
     assert losses == [loss for i, loss in enumerate(eager.train_loss) if i % 4]
     shape = moons[0][1].shape if scored_later else (1,)
     assert all(score.shape == (3, *shape) for score in scores)
+
+
+# --- who changes what
+
+
+def a_rule_put_on_an_op(runner):
+    op, usual = runner.model.layers[0], runner.model.layers[0].backward_params
+    counted = iter(range(10**6))
+    op.backward_params = lambda grads: usual(grads * (1 + next(counted) % 3))
+
+
+def a_walk_put_on_the_optimizer(runner):
+    usual, counted = runner.optimizer.walk, iter(range(10**6))
+    runner.optimizer.walk = lambda: [(p, g * (next(counted) % 3), m) for p, g, m in usual()]
+
+
+@pytest.mark.parametrize("put", [a_rule_put_on_an_op, a_walk_put_on_the_optimizer])
+@pytest.mark.parametrize("how", [{}, {"block_size": 16}, {"batch_size": 16}], ids=str)
+def test_a_rule_put_on_an_instance_is_not_frozen(put, how, moons, taped):
+    def make():
+        runner = CASES["BatchGD"]()
+        put(runner)
+        return runner
+
+    same(*(trained(make, moons, step, generator=seeded(), **how) for step in ("auto", "eager")))
+
+
+class Exchanges:
+    """Puts other parts into the runner before it begins."""
+
+    def __init__(self, part):
+        self.part = part
+
+    def on_train_begin(self, runner):
+        if self.part == "optimizer":
+            runner.optimizer = Momentum(0.7, runner.model)
+        elif self.part == "metric":
+            runner.metric = read_score
+        else:
+            runner.model.layers.insert(1, Squared())
+
+
+@pytest.mark.parametrize("part", ["optimizer", "metric", "model"])
+def test_what_is_exchanged_before_the_first_epoch_is_what_trains(part, moons, taped):
+    how = {"callbacks": [Exchanges(part)]}
+    same(*(trained(CASES["BatchGD"], moons, step, **how) for step in ("auto", "eager")))
+
+
+def test_rows_of_the_dev_set_may_come_from_elsewhere(moons, taped):
+    train, (X, y) = moons[:2]
+    runs = []
+    for step in ("captured", "eager"):
+        runs.append(runner := WHOLE())
+        how = {"num_epochs": EPOCHS, "log_epochs": 0, "step": step, "block_size": 7}
+        runner.train(train, [Kept(X), y], **how)
+    same(*runs)
+
+
+@pytest.mark.parametrize("at", [1, 2, 20])
+def test_an_interrupt_before_an_epoch_is_noted(at, moons, taped, monkeypatch):
+    """It leaves the weights of that epoch and not its numbers, which are nobody else's then."""
+    usual, calls = Camera.developed, []
+
+    def interrupted(self, joined):
+        calls.append(1)
+        if len(calls) == at + 1:  # the first one is of the start
+            raise KeyboardInterrupt
+        return usual(self, joined)
+
+    monkeypatch.setattr(Camera, "developed", interrupted)
+    runner = WHOLE()
+    with pytest.raises(KeyboardInterrupt):
+        runner.train(*moons[:2], num_epochs=EPOCHS, log_epochs=0, step="captured")
+    monkeypatch.undo()
+    whole = trained(WHOLE, moons, "eager")
+    done = len(runner.train_loss)
+    assert done == at - 1
+    assert [column[:done] for column in histories(whole)] == histories(runner)
+    if done:
+        _, loss = runner.evaluate(moons[1])
+        assert loss == pytest.approx(runner.dev_loss[runner.kept_epoch], abs=1e-6)
+
+
+def test_inference_mode_is_not_recorded(moons, taped):
+    with torch.inference_mode():
+        same(*(trained(CASES["BatchGD"], moons, step) for step in ("auto", "eager")))
+    assert not taped
+
+
+def test_a_metric_may_be_any_function(moons, taped):
+    make = lambda: runner_of(plain(), metric=torch.dist)  # noqa: E731
+    same(*(trained(make, moons, step) for step in ("auto", "eager")))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_a_count_and_a_loss_of_another_dtype_keep_their_values(dtype, moons, taped):
+    def right(predicts, labels):
+        return ((predicts >= 0.5) == (labels >= 0.5)).sum() + 1500
+
+    right.recordable = True
+    make = lambda: runner_of(plain(dtype=dtype), metric=right)  # noqa: E731
+    same(*(trained(make, moons, step) for step in ("captured", "eager")))

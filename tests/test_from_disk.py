@@ -1,5 +1,7 @@
 """Training on rows that are read block by block is training on the same rows in memory."""
 
+import copy
+import pickle
 from threading import enumerate as enumerate_threads
 
 import numpy as np
@@ -144,3 +146,14 @@ def test_a_run_goes_on_with_the_same_file_and_not_with_another(files, tmp_path):
     train(again := job(), from_disk, save_dir=tmp_path, resume=True)
     assert again.histories == whole.histories
     assert all(map(torch.equal, state(again.model), state(whole.model)))
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda rows: pickle.loads(pickle.dumps(rows))])
+def test_a_copy_reads_its_own_file(copied, tmp_path):
+    for value in (1.0, 2.0):
+        np.save(tmp_path / f"{value}.npy", np.full((3, 2), value, np.float32))
+    first = from_npy(tmp_path / "1.0.npy")
+    again = copied(first)
+    del first
+    other = from_npy(tmp_path / "2.0.npy")
+    assert (again[0:1].tolist(), other[0:1].tolist()) == ([[1.0, 1.0]], [[2.0, 2.0]])

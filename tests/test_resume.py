@@ -306,6 +306,7 @@ OTHERS = {
     "a rule": ({"rule": RMSprop}, {}, r"optimizer.class is 'RMSprop', was 'Adam'"),
     "a width": ({"hidden": 7}, {}, r"holds another model: a.pdparams: W is float32 \[2, 6\]"),
     "a batch size": ({}, {"batch_size": 8}, r"batch_size is 8, was 16"),
+    "a block size": ({}, {"block_size": 8}, r"block_size is 8, was None"),
     "a schedule": ({}, {"schedule": Cosine(0.05, 12)}, r"schedule is Cosine, was None"),
     "keep": ({}, {"keep": "last"}, r"keep is 'last', was 'best_score'"),
     "patience": ({}, {"callbacks": [EarlyStopping(3)]}, "callbacks is "),

@@ -17,6 +17,7 @@ from opnet import (
     Sequential,
     accuracy,
 )
+from opnet.metrics import over_rows, right_rows
 from runners import RunnerV2_1
 
 
@@ -257,3 +258,36 @@ def test_a_model_of_batched_rows_trains():
     runner = RunnerV2_1(model, BatchGD(1.0, model), accuracy, BinaryCrossEntropyLoss(model))
     runner.train([X, y], [X, y], num_epochs=5, log_epochs=0)
     assert runner.train_loss[-1] < runner.train_loss[0]
+
+
+@pytest.mark.parametrize(
+    ("of_rows", "came"),
+    [
+        (lambda p, y: (p - y).abs(), r"float32 \[60, 1\]"),
+        (lambda p, y: (p > y).squeeze(-1), r"bool \[60\]"),
+        (lambda p, y: (p - y).mean(), r"float32 \[\]"),
+        (lambda p, y: 0.5, "0.5"),
+    ],
+)
+def test_a_score_by_rows_that_is_none_is_refused_before_the_first_epoch(of_rows, came, job, moons):
+    @over_rows(of_rows)
+    def mine(predicts, labels):
+        return 0.5
+
+    parts = job()
+    runner = RunnerV2_1(parts.model, parts.optimizer, mine, parts.loss_fn)
+    with pytest.raises(
+        TypeError, match=f"^train_set: metric: of_rows gave {came}, wanted floating"
+    ):
+        runner.train(*moons[:2], num_epochs=3, log_epochs=0)
+
+
+@pytest.mark.parametrize("of_rows", [None, 3, "rows"])
+def test_only_what_can_be_called_scores_rows(of_rows):
+    with pytest.raises(TypeError, match=r"^over_rows: came .*, wanted a function"):
+        over_rows(of_rows)
+
+
+def test_only_what_can_be_marked_is_marked():
+    with pytest.raises(TypeError, match=r"^over_rows: .*dist.* cannot be marked, wanted"):
+        over_rows(right_rows)(torch.dist)

@@ -22,6 +22,10 @@ ROOMS = (  # the API in the order in which a reader meets it; what is not named 
     *("losses", "cross_entropy", "models", "optimizer", "optimizers", "schedules"),
     *("data", "metrics", "gradcheck", "errors"),
 )
+RETURNED = {  # what methods and functions of a room give
+    "op": ("opnet.summary.Summary", "opnet.summary.Line"),
+    "gradcheck": ("opnet.gradcheck.Report",),
+}
 
 project = "opnet"
 release = version = opnet.__version__
@@ -92,10 +96,11 @@ def public_names() -> Iterator[str]:
         for name in sorted(names):
             kind = "class" if isinstance(getattr(opnet, name), type) else "function"
             yield from directive(kind, f"opnet.{name}")
-        if room == "gradcheck":  # what `check` returns
-            yield from directive("class", "opnet.gradcheck.Report")
+        for returned in RETURNED.get(room, ()):
+            yield from directive("class", returned)
     yield from headline("runners")
     yield from (line for name in _runners() for line in directive("class", f"runners.{name}"))
+    yield from directive("class", "runners.history.History")
     for module in ("opnet.testing", "opnet.plots"):
         yield from headline(module)
         yield from directive("module", module)

@@ -29,8 +29,9 @@ def main(settings: argparse.Namespace) -> Outcome:
     X, y = (t.to(like) for t in make_moons(ROWS, noise=settings.noise, seed=settings.seed))
     score = float(accuracy(model(X), y))
     print(f"[Test] score: {score:.4f}")
-    title = f"{settings.checkpoint.name}: accuracy {score:.3f} on moons of noise {settings.noise}"
-    return Outcome(figures={"boundary": plots.decision_boundary(model, {"moons": (X, y)}, title)})
+    title = f"{settings.checkpoint.name}, noise {settings.noise}"
+    drawn = plots.DecisionBoundary.from_predict(model, {"new moons": (X, y)}, title=title)
+    return Outcome(figures={"boundary": drawn.figure_})
 
 
 if __name__ == "__main__":

@@ -19,10 +19,11 @@ FRAMES = 60  # of the film, at most
 def curves(runner: "RunnerV2_1") -> "dict[str, Figure]":
     losses = {"train": runner.train_loss, "dev": runner.dev_loss}
     scores = {"train": runner.train_scores, "dev": runner.dev_scores}
-    return {
-        "loss": plots.curves(losses, "cross-entropy"),
-        "score": plots.curves(scores, "accuracy"),
-    }
+    drawn = {}
+    for name, histories, unit in (("loss", losses, "cross-entropy"), ("score", scores, "accuracy")):
+        drawn[name] = plots.curves(histories)
+        drawn[name].axes[0].set_ylabel(unit)
+    return drawn
 
 
 def data(rows: int, seed: int) -> "Figure":
@@ -45,11 +46,11 @@ def data(rows: int, seed: int) -> "Figure":
 
 def boundaries(runners: "dict[str, RunnerV2_1]", sets: dict[str, Any]) -> "Figure":
     """Where each of {name: runner} sees the one class and where the other, and how well."""
-    titles = {}
-    for name, runner in runners.items():
-        scores = ", ".join(f"{part} {runner.evaluate(rows)[0]:.3f}" for part, rows in sets.items())
-        titles[f"{name}, accuracy:\n{scores}"] = runner.predict
-    return plots.decision_boundaries(titles, sets)
+    drawing, panels = plots.figure(1, len(runners), width=5.2 * len(runners), height=4.2)
+    for axes, (name, runner) in zip(panels, runners.items(), strict=True):
+        drawn = plots.DecisionBoundary.from_runner(runner, sets, ax=axes, title=name)
+    drawn.colorbar()
+    return drawing
 
 
 class Film:

@@ -6,8 +6,8 @@ a model any with `layers`.
 """
 
 import functools
-from collections.abc import Callable
-from typing import Any, Self
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from torch import Tensor
@@ -24,6 +24,9 @@ from .walk import (
     named_layers,
     set_training,
 )
+
+if TYPE_CHECKING:
+    from .summary import Summary
 
 _HALVES = ("backward_params", "backward_inputs")
 _Memory = dict[tuple[str, torch.Size], Tensor]
@@ -179,6 +182,12 @@ class Sequential(Op):
     @half_of
     def backward(self, grads: Tensor) -> Tensor:
         return sent_through(self.layers, grads)
+
+    def summary(self, inputs: int | Sequence[int] | None = None) -> "Summary":
+        """Each op with its formula, shapes, params, memory and cost: `opnet.summary.summary`."""
+        from .summary import summary
+
+        return summary(self, inputs)
 
     def backward_params(self, grads: Tensor) -> None:
         """All that a training step needs: every `grads`, but not dL/d inputs of the first layer."""

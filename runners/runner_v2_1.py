@@ -30,6 +30,7 @@ from .doors import (
     number,
     several,
 )
+from .history import History
 from .log import Log
 from .replays import block_size_of, plan
 from .resume import Resumable, check_free
@@ -71,6 +72,7 @@ class RunnerV2_1:
         self.dev_scores: list[float] = []
         self.dev_loss: list[float] = []
         self.histories = (self.train_scores, self.train_loss, self.dev_scores, self.dev_loss)
+        self.history = History(*self.histories)
         self.kept_epoch: int | None = None
         self.stop = False
 

@@ -78,7 +78,7 @@ def test_rows_on_the_cpu_are_refused_by_name(moons):
 
 def test_a_boundary_is_drawn(moons):
     runner = runner_on("cuda", torch.float32)
-    plots.decision_boundary(runner.predict, {"train": [part.cuda() for part in moons[0]]})
+    plots.DecisionBoundary.from_runner(runner, {"train": [part.cuda() for part in moons[0]]})
 
 
 @pytest.mark.parametrize("rule", [Momentum, Adagrad, RMSprop, Adam])

@@ -18,8 +18,8 @@ FILES = sorted(
 # inside opnet a room may import rooms of its own level or below
 LEVELS = [
     {"errors", "tensors", "numerics", "walk", "arrays", "pickles", "archive", "foreign", "files"}
-    | {"allowance", "npy", "rows", "ahead", "threads", "doors", "kernels", "tape"},
-    {"op", "describe", "environment"},
+    | {"allowance", "npy", "rows", "ahead", "threads", "doors", "kernels", "tape", "tables"},
+    {"op", "describe", "environment", "summary"},
     {"linear", "activations", "softmax", "dropout", "normalisation"},
     {
         "optimizer",
@@ -32,12 +32,11 @@ LEVELS = [
         "captured",
         "walks",
     }
-    | {"checkpoint", "paddle"}
-    | {"plots", "drawable"},
+    | {"checkpoint", "paddle"},
     {"losses", "cross_entropy"},
     {"models"},
     {"restore"},
-    {"gradcheck", "bridge", "trace", "tracking"},
+    {"gradcheck", "bridge", "trace", "tracking", "plots"},
     {"testing", "__main__"},
 ]
 KNOW_NO_CLASS = {"walk", "step", "captured", "walks", "checkpoint", "gradcheck", "parallel"}

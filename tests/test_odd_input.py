@@ -128,15 +128,14 @@ def test_counts_and_numbers_may_be_numpys():
 
 @pytest.mark.parametrize("make", FEATURES.values(), ids=FEATURES)
 def test_odd_sets_are_drawn_as_clean_ones(make):
-    def stars(x, y):
-        drawing = plots.decision_boundary(lambda x: x[:, :1].sigmoid(), {"a": (x, y)})
-        *_, found = drawing.axes[0].collections
-        return found.get_offsets().tolist(), found.get_array().tolist()
+    def drawn(x, y):
+        display = plots.DecisionBoundary(lambda x: x[:, :1].sigmoid(), {"a": (x, y)})
+        return [part.tolist() for part in display.rows["a"]]
 
-    assert stars(make(X), make(Y)) == stars(X, Y)
+    assert drawn(make(X), make(Y)) == drawn(X, Y)
 
 
 @pytest.mark.parametrize("values", [(1.0, 2.0), np.array([1, 2]), torch.tensor([1.0, 2.0])])
 def test_odd_histories_are_drawn_as_clean_ones(values):
-    lines = plots.curves({"a": [1.0, 2.0], "b": values}, "y").axes[0].lines
+    lines = plots.curves({"a": [1.0, 2.0], "b": values}).axes[0].lines
     assert [list(line.get_ydata()) for line in lines] == [[1, 2], [1, 2]]

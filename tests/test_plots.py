@@ -1,68 +1,144 @@
-"""Figures: drawn from what is given, written whole, refused before work starts."""
+"""Figures: drawn from what is given, written whole, nothing cut off, refused before work starts."""
 
 import sys
 
 import pytest
 import torch
 
-from opnet import Model_MLP_L2, make_moons, plots
+from opnet import (
+    BatchGD,
+    BinaryCrossEntropyLoss,
+    Linear,
+    Logistic,
+    Model_MLP_L2,
+    Sequential,
+    accuracy,
+    make_moons,
+    plots,
+)
+from runners import RunnerV2_1
 
 
-def line_of(x):
-    """p = 1 right of x1 = 0."""
-    return (x[:, :1] > 0).float()
+def texts_of(axes):
+    return [text.get_text() for text in axes.get_legend().get_texts()]
+
+
+@pytest.fixture(scope="module")
+def trained():
+    moons = make_moons(40, seed=0)
+    model = Model_MLP_L2(2, 5, 1, generator=torch.Generator().manual_seed(0))
+    runner = RunnerV2_1(model, BatchGD(1.0, model), accuracy, BinaryCrossEntropyLoss(model))
+    runner.train(moons, moons, num_epochs=3, log_epochs=0)
+    return runner
 
 
 def test_curves_show_every_epoch_and_their_names():
-    (axes,) = plots.curves({"train": [3.0, 2.0, 1.0], "dev": [4.0, 3.0, 2.0]}, "loss").axes
+    (axes,) = plots.curves({"train": [3.0, 2.0, 1.0], "dev": [4.0, 3.0, 2.0]}).axes
     assert [list(line.get_ydata()) for line in axes.lines] == [[3, 2, 1], [4, 3, 2]]
-    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["train", "dev"]
-    assert (axes.get_xlabel(), axes.get_ylabel()) == ("epoch", "loss")
+    assert texts_of(axes) == ["train", "dev"]
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("epoch", "")
+
+
+def test_a_runner_its_lists_and_a_dict_of_them_are_drawn_alike(trained):
+    names = ("train_scores", "train_loss", "dev_scores", "dev_loss")
+    lists = [getattr(trained, name) for name in names]
+    for history in (trained, lists, dict(zip(names, lists, strict=True))):
+        loss, scores = plots.curves(history).axes
+        assert (loss.get_ylabel(), scores.get_ylabel()) == ("loss", "scores")
+        assert texts_of(loss) == texts_of(scores) == ["train", "dev"]
+        assert list(loss.lines[0].get_ydata()) == trained.train_loss
+        assert list(scores.lines[1].get_ydata()) == trained.dev_scores
+
+
+def test_curves_stand_together_on_axes_that_are_given(trained):
+    figure, axes = plots.figure()
+    assert plots.curves(trained, axes) is figure
+    assert texts_of(axes) == ["train scores", "train loss", "dev scores", "dev loss"]
+
+
+@pytest.mark.parametrize("histories", [{}, {"a": []}, {"a": [1.0], "b": [1.0, 2.0]}])
+def test_histories_that_are_empty_or_unequal_are_refused(histories):
+    with pytest.raises(ValueError, match="curves: histories have lengths"):
+        plots.curves(histories)
+
+
+def deep(layers):
+    ops = [
+        op
+        for layer in range(1, layers + 1)
+        for op in (
+            Linear(2, 2, f"fc{layer}", generator=torch.Generator().manual_seed(layer)),
+            Logistic(),
+        )
+    ]
+    model = Sequential(*ops)
+    model(torch.ones(3, 2))
+    model.backward(torch.ones(3, 2))
+    return model
+
+
+def test_a_gradient_flow_is_the_norm_of_all_gradients_of_a_layer():
+    model = deep(3)
+    norms = plots.gradient_norms(model)
+    (axes,) = plots.gradient_flow(model).axes
+    assert [label.get_text() for label in axes.get_xticklabels()] == list(norms)
+    assert [bar.get_height() for bar in axes.patches] == list(norms.values())
+    grads = model.layers[2].grads.values()
+    assert norms["fc2"] == pytest.approx(torch.cat([g.flatten() for g in grads]).norm().item())
+
+
+def test_a_gradient_flow_over_time_is_a_line_a_layer():
+    (axes,) = plots.gradient_flow([{"fc1": 1.0, "fc2": 0.1}, {"fc1": 0.5, "fc2": 0.0}]).axes
+    assert [list(line.get_ydata()) for line in axes.lines] == [[1, 0.5], [0.1, 0]]
+    assert axes.get_yscale() == "log"
+
+
+def test_layers_without_any_gradient_are_drawn_too():
+    (axes,) = plots.gradient_flow({"fc1": 0.0, "fc2": 0.0}).axes
+    assert [bar.get_height() for bar in axes.patches] == [0, 0]
 
 
 @pytest.mark.parametrize(
-    "histories", [{}, {"a": [1.0]}, {"a": [], "b": []}, {"a": [1.0], "b": [1.0, 2.0]}]
+    ("labels", "predictions"),
+    [
+        ([0, 0, 1, 1, 1], [0, 1, 1, 1, 0]),
+        (torch.tensor([[0.0], [0.0], [1.0], [1.0], [1.0]]), [0.1, 0.5, 0.9, 0.6, 0.4]),
+        ([0, 0, 1, 1, 1], [[0.9, 0.1], [0.4, 0.6], [0, 1], [0.2, 0.8], [0.7, 0.3]]),
+        ([[1, 0], [1, 0], [0, 1], [0, 1], [0, 1]], [[0], [1], [1], [1], [0]]),
+    ],
 )
-def test_histories_that_are_empty_or_unequal_are_refused(histories):
-    with pytest.raises(ValueError, match="curves: histories have lengths"):
-        plots.curves(histories, "loss")
+def test_a_confusion_counts_rows_of_a_class_in_its_row(labels, predictions):
+    (axes,) = plots.confusion(labels, predictions, classes=["no", "yes"]).axes
+    assert [text.get_text() for text in axes.texts] == ["1", "1", "1", "2"]
+    assert axes.get_title() == "accuracy 0.600"
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["no", "yes"]
+    torch.testing.assert_close(
+        torch.tensor(axes.images[0].get_array()), torch.tensor([[1 / 2, 1 / 2], [1 / 3, 2 / 3]])
+    )
 
 
-def test_a_boundary_is_where_p_is_one_half():
-    sets = {"train": make_moons(20, seed=0), "dev": make_moons(10, seed=1)}
-    figure = plots.decision_boundary(line_of, sets, "title")
-    axes = figure.axes[0]
-    assert axes.get_title() == "title"
-    assert axes.get_xlim() == axes.get_ylim() == pytest.approx((-torch.pi, torch.pi))
-    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["train", "dev"]
-    _, line, *stars = axes.collections
-    x1 = torch.cat([torch.tensor(path.vertices[:, 0]) for path in line.get_paths()])
-    assert x1.abs().max() < 0.05
-    assert [len(star.get_offsets()) for star in stars] == [20, 10]
+KINDS = {
+    "curves": lambda: plots.curves({"train_loss": [3e4, 1.0], "dev_loss": [2.0, 1.0]}),
+    "flow": lambda: plots.gradient_flow(deep(9)),
+    "flow over time": lambda: plots.gradient_flow([plots.gradient_norms(deep(9))] * 3),
+    "confusion": lambda: plots.confusion([0, 1], [1, 0]),
+    "confusion, long names": lambda: plots.confusion(
+        [0, 1, 2], [1, 0, 2], classes=["Iris setosa", "Iris versicolor", "Iris virginica"]
+    ),
+    "confusion, many": lambda: plots.confusion(range(30), range(30)),
+}
 
 
-def test_boundaries_stand_side_by_side_under_their_titles():
-    sets = {"train": make_moons(20, seed=0)}
-    figure = plots.decision_boundaries({"a": line_of, "b": lambda x: 1 - line_of(x)}, sets)
-    left, right, _ = figure.axes
-    assert (left.get_title(), right.get_title()) == ("a", "b")
-    assert left.get_legend()
-    assert not right.get_legend()
-
-
-def test_a_boundary_moves_from_frame_to_frame(tmp_path):
-    def moved(shift):
-        return lambda x: torch.sigmoid(9 * (x[:, :1] - shift))
-
-    sets = {"train": make_moons(20, seed=0)}
-    film = plots.moving_boundary({f"at {x}": moved(x) for x in (-1, 0, 1)}, sets, resolution=20)
-    assert plots.save_animation(film, tmp_path / "film.gif").stat().st_size > 5000
-    axes = film._fig.axes[0]
-    *_, line = axes.collections
-    assert axes.get_title() == "at 1"
-    assert len(axes.collections) == 3
-    vertices = torch.cat([torch.tensor(path.vertices[:, 0]) for path in line.get_paths()])
-    assert vertices.mean() == pytest.approx(1, abs=0.1)
+@pytest.mark.parametrize("draw", KINDS.values(), ids=KINDS)
+def test_nothing_is_cut_off(draw):
+    figure = draw()
+    figure.draw_without_rendering()
+    whole = figure.get_tightbbox()  # in inches
+    width, height = figure.get_size_inches()
+    assert whole.x0 >= 0
+    assert whole.y0 >= 0
+    assert whole.x1 <= width
+    assert whole.y1 <= height
 
 
 def test_descents_show_every_path_on_the_contours_of_its_function():
@@ -79,35 +155,15 @@ def test_descents_show_every_path_on_the_contours_of_its_function():
         torch.testing.assert_close(x1**2 + 4 * x2**2, torch.full_like(x1, level), atol=2e-3, rtol=0)
 
 
-def test_a_model_that_is_sure_everywhere_is_drawn_without_a_line():
-    figure = plots.decision_boundary(lambda x: torch.ones(len(x), 1), {})
-    assert len(figure.axes[0].collections) == 1
-
-
-def test_the_grid_is_of_the_dtype_of_the_sets():
-    X, y = make_moons(20, seed=0)
-    model = Model_MLP_L2(2, 5, 1, dtype=torch.float64)
-    plots.decision_boundary(model, {"train": (X.double(), y)})
-
-
-def test_what_has_no_two_features_or_one_output_is_refused():
-    with pytest.raises(ValueError, match=r"dev has X \[4, 3\], wanted \[N, 2\]"):
-        plots.decision_boundary(line_of, {"dev": (torch.ones(4, 3), torch.ones(4, 1))})
-    with pytest.raises(ValueError, match=r"predict gave \[40000, 2\], wanted \[40000, 1\]"):
-        plots.decision_boundary(lambda x: x, {})
-    with pytest.raises(ValueError, match="4 sets, wanted at most 3"):
-        plots.decision_boundary(line_of, dict.fromkeys("abcd", make_moons(4, seed=0)))
-
-
 @pytest.mark.parametrize("ending", [".png", ".pdf", ".svg"])
 def test_save_makes_the_directory_and_writes(tmp_path, ending):
-    path = plots.save(plots.curves({"a": [1.0], "b": [2.0]}, "y"), tmp_path / "new" / f"x{ending}")
+    path = plots.save(plots.curves({"a": [1.0], "b": [2.0]}), tmp_path / "new" / f"x{ending}")
     assert path.stat().st_size > 1000
 
 
 def test_an_unknown_ending_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"ends in '.jpeg', wanted one of .png"):
-        plots.save(plots.curves({"a": [1.0], "b": [2.0]}, "y"), tmp_path / "new" / "x.jpeg")
+        plots.save(plots.curves({"a": [1.0], "b": [2.0]}), tmp_path / "new" / "x.jpeg")
     assert not (tmp_path / "new").exists()
 
 

@@ -201,4 +201,25 @@ def to_construction():
             )
 
 
-OPS = [*to_an_op(), *to_construction()]
+def to_summaries():
+    net, bare = Sequential(Linear(2, 3), Linear(3, 1)), Sequential(Logistic())
+    shared = Sequential(Logistic(), Logistic())
+    shared.layers[1] = shared.layers[0]
+    wanted = r"wanted a whole number >= 1"
+    for name, model, inputs, error, said in (
+        ("columns unknown", bare, None, ValueError, "the inputs of Sequential cannot be told"),
+        ("too many columns", net, 3, ValueError, r"Sequential does not run on \[1, 3\]: "),
+        ("a vector", net, (2,), ValueError, r"inputs is \(2,\), wanted a shape \[..., N"),
+        ("no rows", net, (0, 2), ValueError, f"inputs is 0, {wanted}"),
+        ("a float", net, 2.0, TypeError, f"inputs is 2.0, {wanted}"),
+        ("a string", net, "2", TypeError, f"inputs is '2', {wanted}"),
+        ("a tensor", net, X, TypeError, "inputs is a Tensor, wanted its shape"),
+        ("more than memory", net, (10**12, 10**12, 2), ValueError, "Sequential does not run on"),
+        ("an op twice", shared, 2, ValueError, "Sequential: Logistic .* stands in two places"),
+    ):  # fmt: skip
+        call = lambda w, model=model, inputs=inputs: model.summary(inputs)  # noqa: E731
+        who = "" if name == "an op twice" else "summary: "
+        yield Bad(f"summary: {name}", call, error, f"^{who}{said}")
+
+
+OPS = [*to_an_op(), *to_construction(), *to_summaries()]

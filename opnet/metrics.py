@@ -69,6 +69,16 @@ def accuracy(predicts: Any, labels: Any, threshold: float = 0.5) -> Tensor:
     return right_rows(predicts, labels, threshold).mean()
 
 
+def _squared_error(predicts: Tensor, labels: Tensor) -> Tensor:
+    return (predicts - labels).square_().mean(dim=-1).neg_()
+
+
+@over_rows(_squared_error)
+def negative_squared_error(predicts: Tensor, labels: Tensor) -> Tensor:
+    """-mean((p - y)^2), a 0-d tensor: a score, the higher the better.    p, y [..., N, O]."""
+    return _squared_error(predicts, labels).mean()
+
+
 def weighted(metric: Any) -> Callable[[Any, Any], Tensor]:
     """mean(w_n s_n) for a metric that is mean(s_n), of labels [y, w] as WeightedLoss takes them.
 

@@ -23,7 +23,28 @@ from .estimator_base import NetEstimator
 class OpNetClassifier(ClassifierMixin, NetEstimator):
     """A net that ends in the probabilities of 2 or more classes, trained on the cross-entropy.
 
-    TODO
+    hidden_layer_sizes  units of each layer between inputs and outputs
+    activation          behind each of them: elu, gelu, leaky_relu, logistic, relu, softplus, swish
+                        or tanh
+    optimizer           adagrad, adam, momentum, rmsprop or sgd, with more arguments of its class in
+                        `optimizer_params`; `learning_rate` and `weight_decay` (L2) are for all
+    epochs              at most so many; an epoch is one step on all rows, or with a `batch_size`
+                        one on each batch
+    block_size          how many rows go through the net at once: changes no number but by rounding
+    class_weight        {class: how often its rows count}, or "balanced"
+    early_stopping      hold out `validation_fraction` of the rows, with the shares of the classes,
+                        and stop when their loss has not fallen for `patience` epochs
+    random_state        says all that is drawn: weights, held-out rows, batches
+    device              where the net is: cpu, cuda, ...
+    warm_start          a second `fit` goes on from the weights of the first
+
+    The weights with the lowest loss are kept: on the rows held out, else on all rows. X of float32
+    is computed in float32, other X in float64. A row of weight 2 is as two rows, one of weight 0 as
+    none. Learned are `classes_`, `n_features_in_`, `model_` (the net), `n_iter_` (epochs),
+    `loss_curve_` (of each epoch), `loss_` (of the weights kept), and with `early_stopping`
+    `validation_loss_curve_` and `validation_scores_` (accuracies), else None.
+    ValueError, TypeError for what does not fit, in fit.
+    Source: scikit-learn, the contract of estimators.
     """
 
     def __init__(
@@ -124,6 +145,9 @@ class OpNetClassifier(ClassifierMixin, NetEstimator):
         if self.class_weight is None:
             return weights
         of_class = compute_sample_weight(self.class_weight, y).astype(X.dtype)
+        if not (of_class >= 0).all():
+            came = f"OpNetClassifier: class_weight is {self.class_weight!r:.80}"
+            raise ValueError(f"{came}, wanted numbers >= 0")
         return of_class if weights is None else of_class * weights
 
     def _head(self, outputs: int) -> opnet.Op:
@@ -137,7 +161,8 @@ class OpNetClassifier(ClassifierMixin, NetEstimator):
 class OpNetRegressor(RegressorMixin, NetEstimator):
     """A net that ends in one number for each target, trained on the squared error.
 
-    TODO
+    Arguments and learned state are those of OpNetClassifier, without classes and their weights;
+    `validation_scores_` are the negative squared errors. y is [N], or [N, O] for O targets.
     """
 
     _accepted = MappingProxyType({"y_numeric": True, "multi_output": True})

@@ -4,7 +4,7 @@ Rows go into a RunnerV2_1; what it has learned comes out under the names that sc
 """
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple, Self
 
@@ -98,8 +98,8 @@ class NetEstimator(BaseEstimator):
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Train on X [N, I] and y [N]; `sample_weight` [N] says how often each row counts.
 
-        The weights of the epoch with the lowest loss stay. With `warm_start` a second fit goes on
-        from those of the first.
+        The weights of the epoch with the lowest loss stay, also where Ctrl-C ends it.
+        NonFiniteError when the loss is nan or infinite.
         """
         who = type(self).__name__
         epochs = check_count(f"{who}: epochs", self.epochs)
@@ -119,7 +119,7 @@ class NetEstimator(BaseEstimator):
         return self._train(learner, rows, rows, goes_on, num_epochs=1, keep="last")
 
     def _labels(self, y: np.ndarray, known: bool) -> np.ndarray:
-        """y as the loss takes it, [N, O], and whether the net is already made for such."""
+        """y as the loss takes it, [N, O]; `known` says that classes_ is what it has to be of."""
         raise NotImplementedError
 
     def _strata(self, labels: np.ndarray) -> np.ndarray | None:
@@ -144,7 +144,7 @@ class NetEstimator(BaseEstimator):
         X, y = validate_data(self, X, y, reset=reset, dtype=DTYPES, **self._accepted)
         labels, weights = self._labels(y, known), self._weights(X, y, sample_weight)
         rows = Rows(X, labels.astype(X.dtype), weights)
-        return rows if weights is None or weights.all() else rows.at(weights > 0)
+        return rows if weights is None or weights.all() else rows.at(weights != 0)
 
     def _weights(self, X: np.ndarray, y: np.ndarray, sample_weight: Any) -> np.ndarray | None:
         if sample_weight is None:
@@ -162,7 +162,10 @@ class NetEstimator(BaseEstimator):
         return Learner(model, optimizer, generator)
 
     def _net(self, rows: Rows, generator: torch.Generator) -> opnet.Sequential:
-        sizes = [rows.X.shape[1], *self.hidden_layer_sizes, rows.y.shape[1]]
+        if not isinstance(hidden := self.hidden_layer_sizes, Iterable):
+            who = f"{type(self).__name__}: hidden_layer_sizes"
+            raise TypeError(f"{who} is {hidden!r}, wanted a tuple, as (32,)")
+        sizes = [rows.X.shape[1], *hidden, rows.y.shape[1]]
         return named.net(
             sizes,
             self.activation,

@@ -12,13 +12,13 @@ from sklearn.calibration import CalibratedClassifierCV
 from sklearn.datasets import load_iris, make_moons, make_regression
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression, Ridge
-from sklearn.model_selection import GridSearchCV, cross_val_score, train_test_split
-from sklearn.neural_network import MLPClassifier
+from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import check_estimator
 
 import opnet
+from experiments import estimators
 from opnet import NonFiniteError
 from opnet.walk import every_op, state
 from runners import EarlyStopping, OpNetClassifier, OpNetRegressor, RunnerV2_1
@@ -77,18 +77,9 @@ def test_in_a_pipeline_fails_only_what_every_pipeline_does(ours, theirs):
 
 def test_on_moons_it_beats_a_line_and_keeps_up_with_lbfgs():
     """Over 10 splits: >= 8 points above LogisticRegression, within 1 of MLPClassifier(lbfgs)."""
-    scores = {"ours": [], "line": [], "lbfgs": []}
-    for seed in range(10):
-        X, y = make_moons(600, noise=0.2, random_state=seed)
-        X, X_test, y, y_test = train_test_split(X, y, test_size=0.5, random_state=seed)
-        contest = {
-            "ours": OpNetClassifier(random_state=seed),
-            "line": LogisticRegression(),
-            "lbfgs": MLPClassifier(solver="lbfgs", max_iter=2000, random_state=seed),
-        }
-        for name, estimator in contest.items():
-            scores[name].append(estimator.fit(X, y).score(X_test, y_test))
-    ours, line, lbfgs = (np.mean(scores[name]) for name in ("ours", "line", "lbfgs"))
+    splits = [estimators.one_split(seed, "cpu") for seed in range(estimators.SPLITS)]
+    names = ("OpNetClassifier()", "LogisticRegression()", "MLPClassifier(solver='lbfgs')")
+    ours, line, lbfgs = (np.mean([split[name][0] for split in splits]) for name in names)
     assert ours >= line + 0.08
     assert ours >= lbfgs - 0.01
 

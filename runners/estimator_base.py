@@ -16,7 +16,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 import opnet
-from opnet.errors import check_count, check_flag
+from opnet.errors import check_count, check_flag, check_number
 from opnet.losses import Loss
 from opnet.metrics import weighted
 from opnet.op import forget
@@ -144,7 +144,13 @@ class NetEstimator(BaseEstimator):
         X, y = validate_data(self, X, y, reset=reset, dtype=DTYPES, **self._accepted)
         labels, weights = self._labels(y, known), self._weights(X, y, sample_weight)
         rows = Rows(X, labels.astype(X.dtype), weights)
-        return rows if weights is None or weights.all() else rows.at(weights != 0)
+        if weights is None or weights.all():
+            return rows
+        if not weights.any():
+            raise ValueError(
+                f"{type(self).__name__}: every row has weight 0, wanted some that count"
+            )
+        return rows.at(weights != 0)
 
     def _weights(self, X: np.ndarray, y: np.ndarray, sample_weight: Any) -> np.ndarray | None:
         if sample_weight is None:
@@ -177,9 +183,10 @@ class NetEstimator(BaseEstimator):
 
     def _split(self, rows: Rows, random_state: np.random.RandomState) -> tuple[Rows, Rows]:
         """The rows to train on, and those held out."""
-        how = {"test_size": self.validation_fraction, "random_state": random_state}
-        places = np.arange(len(rows.X))
-        train, dev = train_test_split(places, stratify=self._strata(rows.y), **how)
+        who, share = f"{type(self).__name__}: validation_fraction", self.validation_fraction
+        share = check_number(who, share, "0 < a number < 1", lambda f: 0 < f < 1)
+        how = {"stratify": self._strata(rows.y), "random_state": random_state, "test_size": share}
+        train, dev = train_test_split(np.arange(len(rows.X)), **how)
         return rows.at(train), rows.at(dev)
 
     def _train(self, learner: Learner, train: Rows, dev: Rows, goes_on: bool, **how: Any) -> Self:

@@ -355,6 +355,12 @@ REFUSED = [
         ValueError,
         "class_weight is {0: -1.0, 1: 0.0}, wanted",
     ),
+    (lambda: moons(class_weight={0: 0, 1: 0}), ValueError, "every row has weight 0, wanted"),
+    (
+        lambda: moons(early_stopping=True, validation_fraction=1),
+        ValueError,
+        "validation_fraction is 1.0, wanted 0 < a number < 1",
+    ),
     (lambda: moons(class_weight="even"), ValueError, "balanced"),
     (lambda: moons(device="abacus"), ValueError, "device is 'abacus', wanted"),
     (

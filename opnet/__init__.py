@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .errors import CheckpointError, NonFiniteError
     from .gradcheck import check
     from .linear import Linear
-    from .losses import HalfSquaredErrorLoss, HingeLoss, MeanSquaredErrorLoss
+    from .losses import HalfSquaredErrorLoss, HingeLoss, MeanSquaredErrorLoss, WeightedLoss
     from .metrics import accuracy
     from .models import Model_MLP_L2
     from .normalisation import BatchNorm, LayerNorm
@@ -73,6 +73,7 @@ _ROOMS = {
     "Swish": "activations",
     "Tanh": "activations",
     "WarmUp": "schedules",
+    "WeightedLoss": "losses",
     "accuracy": "metrics",
     "check": "gradcheck",
     "from_npy": "npy",

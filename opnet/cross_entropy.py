@@ -44,16 +44,13 @@ class BinaryCrossEntropyLoss(Loss):
         _refuse_outside(f"{self}: labels", labels)
         return labels
 
-    def forward(self, predicts: Tensor, labels: Tensor) -> Tensor:  # type: ignore[override]
-        self.inputs, self.labels, self._seen = predicts, labels, None
+    def losses(self) -> Tensor:
+        p, y = self.inputs, self.labels
         if (head := _own_head(self, Logistic)) is not None:
-            losses = cross_entropy_of_logits(head.inputs, labels)
-        else:
-            log_p = torch.log(predicts).clamp_min_(LOWEST_LOG)
-            log_q = torch.log1p(-predicts).clamp_min_(LOWEST_LOG)
-            losses = -(labels * log_p + (1 - labels) * log_q)
-        self.outputs = losses.mean()
-        return self.outputs
+            return cross_entropy_of_logits(head.inputs, y)
+        log_p = torch.log(p).clamp_min_(LOWEST_LOG)
+        log_q = torch.log1p(-p).clamp_min_(LOWEST_LOG)
+        return -(y * log_p + (1 - y) * log_q)
 
     def backward_inputs(self) -> Tensor:  # type: ignore[override]
         p, y = self.inputs, self.labels
@@ -99,12 +96,10 @@ class CrossEntropyLoss(Loss):
             raise ValueError(f"{self}: sum of labels{first} ({count} not 1)")
         return labels
 
-    def forward(self, predicts: Tensor, labels: Tensor) -> Tensor:  # type: ignore[override]
-        self.inputs, self.labels, self._seen = predicts, labels, None
+    def losses(self) -> Tensor:
         y = self._y()
         losses = torch.where(y > 0, -y * self._log_p(), 0)  # 0 * log 0 is 0
-        self.outputs = losses.sum(dim=-1).mean()
-        return self.outputs
+        return losses.sum(dim=-1, keepdim=True)
 
     def backward_inputs(self) -> Tensor:  # type: ignore[override]
         p, y = self.inputs, self._y()

@@ -78,6 +78,15 @@ class Linear(Op):
         return torch.matmul(grads, self.params["W"].T, out=self.scratch("grads", self.inputs))
 
 
+def glorot(shape: list[int], generator: torch.Generator | None = None) -> Tensor:
+    """W ~ N(0, 2 / (I + O)): signals and gradients keep their size from layer to layer.
+
+    `shape` is [I, O]; `partial(glorot, generator=g)` is a `weight_init` with a seed.
+    Source: Glorot, Bengio 2010, eq. 12.
+    """
+    return torch.randn(shape, generator=generator).mul_((2 / sum(shape)) ** 0.5)
+
+
 def _initialised(
     who: str,
     init: Initialiser,

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .blocks import is_rowwise
 from .errors import NonFiniteError
 from .op import Op, sent_through
 from .tensors import as_tensor, check_dense, described, first_of, mask_of, same_tensor
@@ -14,9 +15,10 @@ from .walk import Seen, attributes, check_model
 class Loss(Op):
     """L = forward(predicts, labels);  backward() walks dL/d predicts up through `model`.
 
-    A subclass writes `forward` and `backward_inputs`; `check` may refuse values. Calling the loss
-    is the door, where labels are converted and values looked at, with a NonFiniteError for nan
-    among the predictions; the training step calls `forward`.
+    A subclass writes `losses` and `backward_inputs`, of the `inputs` and `labels` that `forward`
+    has remembered; `check` may refuse values. Calling the loss is the door, where labels are
+    converted and values looked at, with a NonFiniteError for nan among the predictions; the
+    training step calls `forward`, the mean of the losses.
     `backward` returns dL/d inputs of the model and refuses (RuntimeError) when the model, or any op
     in it, has run or was changed since the loss was taken, and for predictions that are not the
     model's latest.
@@ -56,7 +58,16 @@ class Loss(Op):
         return labels_like(f"{self}", predicts, labels)
 
     def forward(self, predicts: Tensor, labels: Tensor) -> Tensor:  # type: ignore[override]
-        raise NotImplementedError(f"{self}: has no forward")
+        self.remember(predicts, labels)
+        self.outputs = self.losses().mean()
+        return self.outputs
+
+    def remember(self, predicts: Tensor, labels: Tensor) -> None:
+        self.inputs, self.labels, self._seen = predicts, labels, None
+
+    def losses(self) -> Tensor:
+        """Of each row, and of each output where it has one: [..., N, O] or [..., N, 1]."""
+        raise NotImplementedError(f"{self}: has no losses")
 
     def backward(self) -> Tensor:  # type: ignore[override]
         if self.model is None:
@@ -103,10 +114,8 @@ class MeanSquaredErrorLoss(Loss):
             raise ValueError(f"{self}: labels{first} ({count} not finite)")
         return labels
 
-    def forward(self, predicts: Tensor, labels: Tensor) -> Tensor:  # type: ignore[override]
-        self.inputs, self.labels, self._seen = predicts, labels, None
-        self.outputs = (predicts - labels).square_().mean().mul_(self.factor)
-        return self.outputs
+    def losses(self) -> Tensor:
+        return (self.inputs - self.labels).square_().mul_(self.factor)
 
     def backward_inputs(self) -> Tensor:  # type: ignore[override]
         return (self.inputs - self.labels).mul_(2 * self.factor / self.inputs.numel())
@@ -144,14 +153,61 @@ class HingeLoss(Loss):
             raise ValueError(f"{self}: labels{first} where others are -1: wanted -1, 1 or 0, 1")
         return labels.masked_fill(zero, -1)
 
-    def forward(self, predicts: Tensor, labels: Tensor) -> Tensor:  # type: ignore[override]
-        self.inputs, self.labels, self._seen = predicts, labels, None
-        self.outputs = (1 - labels * predicts).relu_().mean()
-        return self.outputs
+    def losses(self) -> Tensor:
+        return (1 - self.labels * self.inputs).relu_()
 
     def backward_inputs(self) -> Tensor:  # type: ignore[override]
         s, t = self.inputs, self.labels
         return (-t).masked_fill_(t * s >= 1, 0).div_(s.numel())
+
+
+class WeightedLoss(Loss):
+    """L = mean(w_n l_n),  dL/dp_n = w_n dl_n/dp_n / n,  where another loss is mean(l_n).
+
+    Labels carry the weights w of their rows as a last column, [y, w] [..., N, O + 1], so that both
+    go together through splits, batches and blocks; y [..., N, O] is what the other `loss` takes,
+    class indices written as probabilities. A row of weight 2 is as two rows, one of 0 as none,
+    where the weights have mean 1 over all rows; so a loss does not depend on their scale.
+    ValueError for a loss that couples the rows, and for weights that are not finite or below 0.
+    Source: Horvitz, Thompson 1952, the sum over a sample with weights.
+    """
+
+    rowwise = True
+
+    def __init__(self, loss: Loss) -> None:
+        if not isinstance(loss, Loss):
+            raise TypeError(f"WeightedLoss: loss is {loss!r:.80}, wanted a Loss")
+        if type(loss).forward is not Loss.forward or not is_rowwise(loss):
+            raise ValueError(f"WeightedLoss: {loss} is no mean of losses that it has row by row")
+        super().__init__(loss.model)
+        self.loss = loss
+
+    def check(self, predicts: Tensor, labels: Any) -> Tensor:
+        labels = as_tensor(f"{self}: labels", labels, predicts)
+        if not labels.ndim or labels.shape[-1] < 2:
+            raise ValueError(f"{self}: labels are {described(labels)}, wanted [y, w] side by side")
+        y, w = labels[..., :-1], labels[..., -1:].to(predicts)
+        if (unfit := ~(w.isfinite() & (w >= 0))).any():
+            first, count = first_of(unfit, w)
+            raise ValueError(f"{self}: weights{first} ({count} not finite or below 0)")
+        return torch.cat([self.loss.check(predicts, y), w], dim=-1)
+
+    def remember(self, predicts: Tensor, labels: Tensor) -> None:
+        super().remember(predicts, labels)
+        self.loss.remember(predicts, labels[..., :-1])
+
+    def losses(self) -> Tensor:
+        return self.loss.losses() * self._weights()
+
+    def backward_inputs(self) -> Tensor:  # type: ignore[override]
+        return self.loss.backward_inputs() * self._weights()
+
+    def through_head(self) -> Tensor | None:
+        grads = self.loss.through_head()
+        return None if grads is None else grads * self._weights()
+
+    def _weights(self) -> Tensor:
+        return self.labels[..., -1:]
 
 
 def labels_like(who: str, predicts: Tensor, labels: Any) -> Tensor:

@@ -74,3 +74,32 @@ def accuracy(predicts: Any, labels: Any, threshold: float = 0.5) -> Tensor:
     no number.
     """
     return right_rows(predicts, labels, threshold).mean()
+
+
+def _squared_error(predicts: Tensor, labels: Tensor) -> Tensor:
+    return (predicts - labels).square_().mean(dim=-1).neg_()
+
+
+@over_rows(_squared_error)
+def negative_squared_error(predicts: Tensor, labels: Tensor) -> Tensor:
+    """-mean((p - y)^2), a 0-d tensor: a score, the higher the better.    p, y [..., N, O]."""
+    return _squared_error(predicts, labels).mean()
+
+
+def weighted(metric: Any) -> Callable[[Any, Any], Tensor]:
+    """mean(w_n s_n) for a metric that is mean(s_n), of labels [y, w] as WeightedLoss takes them.
+
+    ValueError for a metric that is not marked by `over_rows`.
+    """
+    if (rows := getattr(metric, "of_rows", None)) is None:
+        raise ValueError(f"weighted: {metric!r:.80} is no mean over rows: mark it by over_rows")
+
+    def of_rows(predicts: Tensor, labels: Tensor) -> Tensor:
+        scores: Tensor = rows(predicts, labels[..., :-1])
+        return scores * labels[..., -1]
+
+    @over_rows(of_rows)
+    def score(predicts: Tensor, labels: Tensor) -> Tensor:
+        return of_rows(predicts, labels).mean()
+
+    return score

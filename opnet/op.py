@@ -16,6 +16,7 @@ from .doors import REMEMBERED, door_of, half_of, refuse_unreal
 from .errors import check_name
 from .tensors import check_dense, pick_device
 from .walk import (
+    attributes,
     check_places,
     dict_of,
     every_op,
@@ -151,8 +152,7 @@ class Op:
                 for key, tensor in tensors.items():
                     if tensor.is_floating_point() or isinstance(target, torch.device):
                         tensors[key] = tensor.to(target)
-            for key in REMEMBERED:
-                vars(op).pop(key, None)
+        forget(self)
         return self
 
 
@@ -198,6 +198,13 @@ class Sequential(Op):
             half = layer.backward_inputs if has_halves(layer) else layer.backward
             grads = _sent_back(layer, half(grads))
         return grads
+
+
+def forget(model: Any) -> None:
+    """Let go of the tensors that the last forward has left in the ops: a backward needs another."""
+    for op in every_op(model):
+        for key in REMEMBERED:
+            attributes(op).pop(key, None)
 
 
 def is_plain(model: Any) -> bool:

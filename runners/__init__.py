@@ -1,6 +1,28 @@
 """What drives a training: epochs, the best model, logs. No formula."""
 
-from .callbacks import EarlyStopping
-from .runner_v2_1 import RunnerV2_1
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["EarlyStopping", "RunnerV2_1"]
+if TYPE_CHECKING:
+    from .callbacks import EarlyStopping
+    from .estimator import OpNetClassifier, OpNetRegressor
+    from .runner_v2_1 import RunnerV2_1
+
+_ROOMS = {
+    "EarlyStopping": "callbacks",
+    "OpNetClassifier": "estimator",
+    "OpNetRegressor": "estimator",
+    "RunnerV2_1": "runner_v2_1",
+}
+__all__ = list(_ROOMS)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _ROOMS:
+        raise AttributeError(f"module 'runners' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f".{_ROOMS[name]}", "runners"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

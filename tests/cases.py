@@ -30,6 +30,7 @@ from opnet import (
     Softplus,
     Swish,
     Tanh,
+    WeightedLoss,
 )
 
 WIDE = {"dtype": torch.float64}
@@ -128,6 +129,27 @@ def signs(p):
     return torch.randn_like(p).sign()
 
 
+def weighted(loss):
+    return lambda model: WeightedLoss(loss(model))
+
+
+def with_weights(labels):
+    """Labels that carry a weight for each row, 0 for one of three, in a last column."""
+    return lambda p: torch.cat([y := labels(p).to(p), weights_like(y)], dim=-1)
+
+
+def weights_like(y):
+    return torch.arange(len(y)).remainder(3).mul(torch.rand(len(y))).to(y).reshape(-1, 1)
+
+
+def by_weight(losses):
+    return lambda p, y: (losses(p, y[:, :-1]).reshape(len(y), -1) * y[:, -1:]).mean()
+
+
+def cross_entropies(p, y):
+    return F.cross_entropy(p, y, reduction="none")
+
+
 LOSS_CASES = [
     LossCase(
         "binary", BinaryCrossEntropyLoss, (Logistic,), torch.rand_like, F.binary_cross_entropy
@@ -151,6 +173,41 @@ LOSS_CASES = [
         lambda p, y: F.nll_loss(p.log(), y),
     ),
     LossCase("logs", CrossEntropyLoss, (LogSoftmax,), classes, F.nll_loss),
+    LossCase(
+        "weighted binary",
+        weighted(BinaryCrossEntropyLoss),
+        (Logistic,),
+        with_weights(torch.rand_like),
+        by_weight(lambda p, y: F.binary_cross_entropy(p, y, reduction="none")),
+    ),
+    LossCase(
+        "weighted squares",
+        weighted(MeanSquaredErrorLoss),
+        (),
+        with_weights(torch.randn_like),
+        by_weight(lambda p, y: (p - y) ** 2),
+    ),
+    LossCase(
+        "weighted hinge",
+        weighted(HingeLoss),
+        (),
+        with_weights(signs),
+        by_weight(lambda s, t: F.relu(1 - t * s)),
+    ),
+    LossCase(
+        "weighted logits",
+        weighted(CrossEntropyLoss),
+        (),
+        with_weights(shares),
+        by_weight(cross_entropies),
+    ),
+    LossCase(
+        "weighted probabilities",
+        weighted(CrossEntropyLoss),
+        (Softmax,),
+        with_weights(shares),
+        by_weight(lambda p, y: cross_entropies(p.log(), y)),
+    ),
 ]
 
 # logits at which p has and has not rounded to 0 or 1, with each label

@@ -27,6 +27,7 @@ from opnet import (
     Model_MLP_L2,
     Sequential,
     Softmax,
+    WeightedLoss,
 )
 from opnet.gradcheck.report import MENDS
 from opnet.testing import assert_op
@@ -105,6 +106,15 @@ def test_every_loss_passes_behind_every_head(loss, head):
     for seed in range(SEEDS):
         report = opnet.check(loss(model), seed=seed)
         assert report.passed, report
+
+
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("loss", [MeanSquaredErrorLoss, HingeLoss, CrossEntropyLoss])
+def test_every_loss_passes_with_weights(loss, head):
+    layers = HEADS[head]
+    model = None if layers is None else Sequential(Linear(2, 3, "fc1"), *layers)
+    report = opnet.check(WeightedLoss(loss(model)))
+    assert report.passed, report
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import opnet
+import runners
 from experiments.__main__ import scripts
 
 ROOT = Path(__file__).parents[1]
@@ -164,15 +165,30 @@ def test_import_opnet_is_light_and_its_names_are_lazy(imported, heavy):
     assert done.stdout.strip() == "set()"
 
 
-def test_every_public_name_is_there_for_type_checkers_too():
-    tree = ast.parse((ROOT / "opnet" / "__init__.py").read_text())
+@pytest.mark.parametrize(
+    ("package", "some"),
+    [(opnet, {"Op", "Linear", "BatchGD", "load"}), (runners, {"RunnerV2_1", "OpNetClassifier"})],
+)
+def test_every_public_name_is_there_for_type_checkers_too(package, some):
+    tree = ast.parse(Path(package.__file__).read_text())
     block = next(node for node in tree.body if isinstance(node, ast.If))
     shown = {alias.name for node in block.body for alias in node.names}
-    assert shown == set(opnet.__all__)
-    assert all(getattr(opnet, public) for public in opnet.__all__)
-    assert {"Op", "Linear", "BatchGD", "load"} <= set(dir(opnet))
-    with pytest.raises(AttributeError, match="module 'opnet' has no attribute 'Linaer'"):
-        opnet.Linaer  # noqa: B018
+    assert shown == set(package.__all__)
+    assert all(getattr(package, public) for public in package.__all__)
+    assert some <= set(dir(package))
+    with pytest.raises(AttributeError, match=f"module '{package.__name__}' has no attribute 'Li"):
+        package.Linaer  # noqa: B018
+
+
+def test_only_the_estimators_import_sklearn_at_once():
+    at_once = {
+        name(path)
+        for path in FILES
+        if top(path) != "experiments"
+        for node in ast.parse(path.read_text()).body
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("sklearn")
+    }
+    assert at_once == {"runners/estimator.py", "runners/estimator_base.py"}
 
 
 def test_torch_is_not_needed_to_build():

@@ -5,10 +5,10 @@ import copy
 import numpy as np
 import pytest
 import torch
-from cases import LOGITS
+from cases import LOGITS, LOSS_CASES, model_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from witness import close
+from witness import close, grads_of
 
 from opnet import (
     BinaryCrossEntropyLoss,
@@ -24,6 +24,7 @@ from opnet import (
     Sequential,
     Softmax,
     Tanh,
+    WeightedLoss,
 )
 
 F = torch.nn.functional
@@ -375,3 +376,76 @@ def test_half_the_squared_error_is_half():
     whole, half = MeanSquaredErrorLoss(), HalfSquaredErrorLoss()
     assert half(p, y) == whole(p, y) / 2
     assert torch.equal(half.backward_inputs(), whole.backward_inputs() / 2)
+
+
+# --- weights of rows
+
+
+@pytest.mark.parametrize(
+    "case", [c for c in LOSS_CASES if "weighted" in c.name], ids=lambda c: c.name
+)
+def test_a_weight_says_how_often_a_row_is_there(case):
+    model, X = model_of(case), torch.randn(6, 3, dtype=torch.float64)
+    y, times = case.labels(model(X))[:, :-1], torch.tensor([2, 0, 1, 1, 3, 0])
+    weighted = case.make(model)
+    loss = weighted(model(X), torch.cat([y, (times / times.double().mean())[:, None]], dim=1))
+    dX = weighted.backward()
+    grads = [grad.clone() for grad in grads_of(model)]
+    rows = torch.arange(6).repeat_interleave(times)
+    close(weighted.loss(model(X[rows]), y[rows]), loss)
+    repeated = weighted.loss.backward()
+    close(grads, grads_of(model))
+    close(dX, torch.zeros_like(X).index_add(0, rows, repeated) * len(rows) / 7)
+
+
+def test_weights_of_1_change_nothing():
+    model, X, y = Model_MLP_L2(2, 5, 1), torch.randn(7, 2), torch.rand(7, 1)
+    plain = BinaryCrossEntropyLoss(model)
+    loss, dX = plain(model(X), y), plain.backward()
+    weighted = WeightedLoss(BinaryCrossEntropyLoss(model))
+    assert torch.equal(weighted(model(X), torch.cat([y, torch.ones(7, 1)], 1)), loss)
+    assert torch.equal(weighted.backward(), dX)
+
+
+class OwnForward(MeanSquaredErrorLoss):
+    """A loss that is no mean of its `losses`."""
+
+    rowwise = True
+
+    def forward(self, predicts, labels):
+        return super().forward(predicts - 1, labels)
+
+
+class Coupling(MeanSquaredErrorLoss):
+    """A loss of a learner's, who does not say that it takes the rows apart."""
+
+
+@pytest.mark.parametrize(
+    ("refused", "error", "said"),
+    [
+        (lambda: WeightedLoss(torch.nn.functional.mse_loss), TypeError, "wanted a Loss"),
+        (lambda: WeightedLoss(OwnForward()), ValueError, "OwnForward is no mean of losses"),
+        (lambda: WeightedLoss(Coupling()), ValueError, "Coupling is no mean of losses"),
+        (lambda: on_weights([[1.0]]), ValueError, r"labels are float32 \[1, 1\], wanted \[y, w\]"),
+        (lambda: on_weights(1.0), ValueError, r"labels are float32 \[\], wanted \[y, w\]"),
+        (
+            lambda: on_weights([[1.0, -2.0]]),
+            ValueError,
+            r"weights\[0, 0\] is -2 \(1 of 1 values not",
+        ),
+        (lambda: on_weights([[1.0, torch.inf]]), ValueError, r"weights\[0, 0\] is inf"),
+        (lambda: on_weights([[1.5, 1.0]]), ValueError, r"labels\[0, 0\] is 1.5"),
+        (
+            lambda: on_weights([[0, 1, 1]]),
+            ValueError,
+            r"labels have shape \[1, 2\], predictions \[1, 1\]",
+        ),
+    ],
+)
+def test_what_cannot_be_weighted_is_named(refused, error, said):
+    with pytest.raises(error, match=said):
+        refused()
+
+
+def on_weights(labels):
+    return WeightedLoss(BinaryCrossEntropyLoss())(torch.full((1, 1), 0.5), labels)

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from opnet import accuracy
+from opnet.metrics import over_rows, weighted
 
 
 @given(st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1))
@@ -58,3 +59,20 @@ def test_a_nan_among_predictions_or_labels_gives_nan(p, y):
 
 def test_many_rows_in_half_precision_do_not_overflow():
     assert accuracy(torch.ones(200_000, 1, dtype=torch.float16), torch.ones(200_000, 1)) == 1
+
+
+@pytest.mark.parametrize("columns", [1, 3])
+def test_a_weighted_score_counts_a_row_as_often_as_its_weight_says(columns):
+    p, y = torch.rand(6, columns), torch.eye(3)[torch.arange(6) % 3][:, :columns]
+    times = torch.tensor([2, 0, 1, 1, 3, 0])
+    rows = torch.arange(6).repeat_interleave(times)
+    labels = torch.cat([y, (times / times.float().mean())[:, None]], dim=1)
+    score = weighted(accuracy)
+    assert score(p, labels).item() == pytest.approx(accuracy(p[rows], y[rows]).item())
+    assert score.of_rows(p.expand(2, 6, columns), labels.expand(2, *labels.shape)).shape == (2, 6)
+
+
+def test_only_a_mean_over_rows_can_be_weighted():
+    with pytest.raises(ValueError, match=r"weighted: .* is no mean over rows"):
+        weighted(lambda p, y: (p == y).all())
+    assert weighted(over_rows(lambda p, y: y[..., 0])(lambda p, y: y.mean()))

@@ -115,11 +115,10 @@ def _predictions(generator: torch.Generator) -> Iterator[Tensor]:
 
 def _labels(shape: torch.Size, generator: torch.Generator) -> Iterator[Tensor]:
     soft = torch.rand(shape, dtype=torch.float64, generator=generator)
-    yield soft
-    yield soft / soft.sum(-1, keepdim=True)
-    yield torch.randint(shape[-1], shape[:-1], generator=generator)
-    yield (soft > 0.5).double()
-    yield (soft > 0.5).double() * 2 - 1
+    shares, signs = soft / soft.sum(-1, keepdim=True), (soft > 0.5).double() * 2 - 1
+    weighted = [torch.cat([y, soft[..., :1]], dim=-1) for y in (shares, signs)]
+    classes = torch.randint(shape[-1], shape[:-1], generator=generator)
+    yield from (soft, shares, *weighted, classes, (soft > 0.5).double(), signs)
 
 
 def _wide(x: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 import torch
 from cases import CASES, LOSS_CASES, WIDE, classes, model_of
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from witness import close, grads_of
 
@@ -89,6 +89,7 @@ def test_every_loss_is_the_mean_of_its_blocks(case, dtype, size):
     assert all(grad.any() for grad in grads_of(model))
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(
     n=st.integers(1, 40),
     size=st.integers(1, 50),

@@ -129,7 +129,7 @@ def plan(
     if why or (step == "auto" and num_epochs * steps < WORTH):
         _log.debug("train: eager: %s", why or "it is soon over")
         return eager
-    most = threads or min(torch.get_num_threads(), most_threads())
+    most = min(threads or torch.get_num_threads(), most_threads())
     lanes = lanes_for(training, most) if what == "blocks" else 1
     return Plan(eager.block_size, threads if lanes == 1 else 1, what, training, lanes)
 

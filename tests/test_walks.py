@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from opnet import (
+    BatchGD,
     BinaryCrossEntropyLoss,
     Dropout,
     Linear,
@@ -20,6 +21,8 @@ from opnet.metrics import right_rows
 from opnet.op import Op
 from opnet.step import evaluation, training_step
 from opnet.walks import FEWEST_ELEMENTS, Walk, lanes_for, spans
+from runners import RunnerV2_1
+from runners.replays import plan
 
 N = 101
 
@@ -167,3 +170,14 @@ def test_how_many_lanes():
     assert lanes_for(training(model, loss_fn, many, size), 1) == 1
     drawing = Sequential(Linear(2, 512), ReLU(), Dropout(0.5), Linear(512, 1), Logistic())
     assert lanes_for(training(drawing, loss_fn, many, size), 4) == 1  # the order of draws is one
+
+
+@pytest.mark.parametrize("asked", [None, 1, 2, 10**6])
+def test_no_more_lanes_than_the_process_may_use(asked, monkeypatch):
+    monkeypatch.setattr("runners.replays.most_threads", lambda: 3)
+    model = Model_MLP_L2(2, 512, 1)
+    runner = RunnerV2_1(model, BatchGD(0.1, model), accuracy, BinaryCrossEntropyLoss(model))
+    sets = [[torch.zeros(5000, 2), torch.zeros(5000, 1)]] * 2
+    size = FEWEST_ELEMENTS // 512
+    found = plan("captured", runner, sets, [], 10, block_size=size, threads=asked)
+    assert found.lanes == min(asked or torch.get_num_threads(), 3)

@@ -91,23 +91,44 @@ class Gradient:
 
 
 class Together:
-    """What blocks of rows [b, ...] leave, as one tensor [N, ...]."""
+    """What blocks leave, as one tensor: rows [b, ...] of `count`, or a number [] of each block."""
 
     def __init__(self, count: int) -> None:
         self.count, self._lock = count, threading.Lock()
         self.outputs: Any = None
 
-    def put(self, outputs: Tensor, rows: slice) -> None:
+    def put(self, outputs: Tensor, place: slice | int) -> None:
         with self._lock:  # blocks may come from several threads
             if self.outputs is None:
-                self.outputs = outputs.new_empty((self.count, *outputs.shape[1:]))
-        self.outputs[rows] = outputs
+                shape = outputs.shape[isinstance(place, slice) :]
+                self.outputs = outputs.new_empty((self.count, *shape))
+        self.outputs[place] = outputs
 
 
-def weighed(means: list[Tensor], weights: list[float]) -> Tensor:
-    """The mean over all rows from those over blocks, weighed by their rows."""
-    stacked = torch.stack(means)
-    return stacked.dot(stacked.new_tensor(weights))
+class Tally:
+    """Predictions or, where blocks are `scored`, their mean score, and the loss, over all rows.
+
+    Each number has its place from the start: left one by one among what the ops make and give back,
+    numbers would keep that memory from being used again, as much as the rows themselves take.
+    """
+
+    def __init__(self, count: int, size: int, scored: bool) -> None:
+        self.count, self.size, self.scored = count, size, scored
+        self.blocks = -(-count // size)
+        self.losses = Together(self.blocks)
+        self.outputs = Together(self.blocks if scored else count)
+
+    def put(self, outputs: Tensor, loss: Tensor, rows: slice) -> None:
+        """Predictions of a block, or the sum of their scores, and its mean loss."""
+        block = rows.start // self.size
+        self.losses.put(loss, block)
+        self.outputs.put(outputs, block if self.scored else rows)
+
+    def read(self) -> tuple[Tensor, Tensor]:
+        losses, outputs = self.losses.outputs, self.outputs.outputs
+        weights = losses.new_full([self.blocks], self.size / self.count)
+        weights[-1] = (self.count - self.size * (self.blocks - 1)) / self.count
+        return outputs.sum() / self.count if self.scored else outputs, losses.dot(weights)
 
 
 @contextmanager

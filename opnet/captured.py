@@ -96,6 +96,24 @@ class Recorded:
         return left
 
 
+class OnRows:
+    """A rule on rows X, y, recorded for each shape of X: rows are copied to where it reads them."""
+
+    def __init__(self, recorder: Any, rule: Callable[[Tensor, Tensor], Left]) -> None:
+        self.recorder, self.rule = recorder, rule
+        self.found: dict[torch.Size, tuple[Tensor, Tensor, Recorded]] = {}
+
+    def on(self, X: Tensor, y: Tensor) -> Recorded:
+        """The rule on these rows, to be called before the next ones come."""
+        if X.shape not in self.found:
+            own = torch.empty_like(X), torch.empty_like(y)
+            self.found[X.shape] = *own, Recorded(self.recorder, partial(self.rule, *own))
+        own_X, own_y, recorded = self.found[X.shape]
+        own_X.copy_(X)
+        own_y.copy_(y)
+        return recorded
+
+
 class _Recording:
     """What recordings of a training share: where they are made, and whether they still hold.
 
@@ -109,7 +127,6 @@ class _Recording:
         self.recorder = RECORDERS[device.type](device, generators(training.model))
         self.within = training.optimizer if steady else _Later()
         self.update: Callable[[], None] | None = None if steady else training.optimizer.step
-        self.rules: list[Recorded] = []
         self.grads: list[tuple[Any, dict[str, Tensor], str, Tensor]] = []
 
     def moved(self) -> bool:
@@ -118,9 +135,9 @@ class _Recording:
             op.grads is not box or box.get(key) is not tensor for op, box, key, tensor in self.grads
         )
 
-    def _note(self) -> None:
-        """Where the gradients are, once something is recorded."""
-        if not self.grads and any(rule.done for rule in self.rules):
+    def _note(self, *rules: Recorded) -> None:
+        """Where the gradients are, once one of the rules is recorded."""
+        if not self.grads and any(rule.done for rule in rules):
             ops = [(op, dict_of(op, "grads")) for op in leaf_ops(self.training.model)]
             self.grads = [(op, box, key, box[key]) for op, box in ops for key in box]
 
@@ -150,7 +167,7 @@ class Captured(_Recording):
             self.update()
         for rule in others:
             left = left + rule()
-        self._note()
+        self._note(*self.rules)
         return left
 
 
@@ -159,23 +176,15 @@ class Steps(_Recording):
 
     def __init__(self, training: Training, steady: bool) -> None:
         super().__init__(training, steady)
-        self.steps: dict[torch.Size, tuple[Tensor, Tensor, Recorded]] = {}
+        self.steps = OnRows(self.recorder, partial(_step, training, self.within))
 
     def __call__(self, X: Tensor, y: Tensor) -> Left:
         """Predictions and loss, in the same memory at each call for as many rows."""
-        if X.shape not in self.steps:
-            batch = torch.empty_like(X), torch.empty_like(y)
-            rule = partial(_step, self.training, self.within, *batch)
-            step = Recorded(self.recorder, rule)
-            self.rules.append(step)
-            self.steps[X.shape] = *batch, step
-        own_X, own_y, step = self.steps[X.shape]
-        own_X.copy_(X)
-        own_y.copy_(y)
+        step = self.steps.on(X, y)
         left = step()
         if self.update:
             self.update()
-        self._note()
+        self._note(step)
         return left
 
 

@@ -8,11 +8,10 @@ not grow with the rows. On a CPU it is faster too: the next op finds in the cach
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from .ahead import blocks
-from .blocks import Gradient, Together, reusing, weighed
+from .blocks import Gradient, Tally, Together, reusing
 from .op import forward_of, has_halves, walk_back
 from .rows import Source
 from .walk import named_ops, untouched
@@ -84,24 +83,19 @@ def _by_blocks(
     of_rows: OfRows | None,
     gradient: Gradient | None = None,
 ) -> tuple[Tensor, Tensor]:
-    count, together = len(X), Together(len(X))
-    losses, scores, weights = [], [], []
+    count, size = len(X), block_size or len(X)
+    tally = Tally(count, size, of_rows is not None)
     with reusing(model):
-        for X_block, y_block, rows in blocks(X, y, block_size or len(X)):
-            weights.append(len(X_block) / count)
+        for X_block, y_block, rows in blocks(X, y, size):
             predicts, loss = evaluation(model, loss_fn, X_block, y_block)
-            losses.append(loss)
             if gradient:
                 walk_back_from(model, loss_fn)
-                gradient.add(weights[-1])
-            if of_rows:
-                scores.append(of_rows(predicts, y_block).sum())  # of whole numbers exact
-            else:
-                together.put(predicts, rows)
+                gradient.add(len(X_block) / count)
+            left = of_rows(predicts, y_block).sum() if of_rows else predicts  # whole: exact
+            tally.put(left, loss, rows)
     if gradient:
         gradient.write()
-    predicts = torch.stack(scores).sum() / count if of_rows else together.outputs
-    return predicts, weighed(losses, weights)
+    return tally.read()
 
 
 def walk_back_from(model: Any, loss_fn: Any) -> None:

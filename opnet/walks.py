@@ -9,16 +9,17 @@ without holding Python's lock. Cut among threads, a kernel on so few rows would 
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import nullcontext
 from functools import partial
-from itertools import chain, pairwise
+from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from .ahead import Block, blocks
-from .blocks import Gradient, Memory, Together, weighed, widths
-from .captured import RECORDERS, Recorded, Training, generators
+from .blocks import Gradient, Memory, Tally, widths
+from .captured import RECORDERS, OnRows, Training, generators
 from .op import Op
 from .rows import Source
 from .step import OfRows, evaluation, walk_back_from
@@ -58,19 +59,18 @@ class Walk:
 
     @torch.no_grad()
     def __call__(self) -> tuple[Tensor, Tensor]:
-        together = Together(len(self.X))
+        tally = Tally(len(self.X), self.size, self.of_rows is not None)
         (first, rows), *others = self.lanes
-        futures = [self.others.submit(lane.walk, self._blocks(r), together) for lane, r in others]
+        futures = [self.others.submit(lane.walk, self._blocks(r), tally) for lane, r in others]
         try:
-            walked = [first.walk(self._blocks(rows), together)]
+            first.walk(self._blocks(rows), tally)
         finally:
             wait(futures)
-        walked += [future.result() for future in futures]
-        losses, scores, weights = (list(chain(*column)) for column in zip(*walked, strict=True))
+        for future in futures:
+            future.result()  # or its error
         if self.back:
             first.gradient.write(*(lane.gradient for lane, _ in others))
-        scored = torch.stack(scores).sum() / len(self.X) if self.of_rows else together.outputs
-        return scored, weighed(losses, weights)
+        return tally.read()
 
     def _blocks(self, rows: slice) -> Iterator[Block]:
         if isinstance(self.X, Source) or isinstance(self.y, Source):
@@ -91,59 +91,38 @@ class Lane:
         back: bool,
         of_rows: OfRows | None,
     ) -> None:
-        self.training, self.recorder, self.lock = training, recorder, lock
-        self.count, self.back, self.of_rows = count, back, of_rows
-        self.memory, self.gradient = Memory(training.model), Gradient(training.model)
-        self.steps: dict[int, tuple[Tensor, Tensor, Recorded]] = {}
+        self.lock, self.gradient = lock, Gradient(training.model)
+        desk, gradient = Memory(training.model), self.gradient if back else None
+        rule = partial(_rule, training, desk, of_rows, gradient, count)
+        self.steps = OnRows(recorder, rule)
 
     @torch.no_grad()
-    def walk(
-        self, found: Iterator[Block], together: Together
-    ) -> tuple[list[Tensor], list[Tensor], list[float]]:
-        """Losses, scores if they are wanted, and weights of the blocks."""
-        losses, scores, weights = [], [], []
+    def walk(self, found: Iterator[Block], tally: Tally) -> None:
         self.gradient.zero()
         for X, y, rows in found:
-            predicts, loss = self._block(X, y)
-            losses.append(loss.clone())
-            weights.append(len(X) / self.count)
-            if self.of_rows:
-                scores.append(predicts.clone())
-            else:
-                together.put(predicts, rows)
-        return losses, scores, weights
-
-    def _block(self, X: Tensor, y: Tensor) -> list[Tensor]:
-        if len(X) not in self.steps:
-            own = torch.empty_like(X), torch.empty_like(y)
-            rule = partial(_rule, self.training, self.memory, self.of_rows)
-            gradient = (self.gradient, len(X) / self.count) if self.back else None
-            self.steps[len(X)] = *own, Recorded(self.recorder, partial(rule, gradient, *own))
-        own_X, own_y, step = self.steps[len(X)]
-        own_X.copy_(X)
-        own_y.copy_(y)
-        if step.done:
-            return step()
-        with self.lock:  # the ops are the same for all lanes
-            return step()
+            step = self.steps.on(X, y)
+            with nullcontext() if step.done else self.lock:  # the ops are the same for all lanes
+                left, loss = step()
+            tally.put(left, loss, rows)
 
 
 def _rule(
     training: Training,
     memory: Memory,
     of_rows: OfRows | None,
-    gradient: tuple[Gradient, float] | None,
+    gradient: Gradient | None,
+    count: int,
     X: Tensor,
     y: Tensor,
 ) -> list[Tensor]:
-    """Predictions, or the sum of their scores, and loss; with `gradient` the way back, weighed."""
+    """Predictions, or the sum of their scores, and loss; with `gradient` the way back as well."""
     model, loss_fn = training.model, training.loss_fn
     with memory.lent():
         predicts, loss = evaluation(model, loss_fn, X, y)
         left = of_rows(predicts, y).sum() if of_rows else predicts
         if gradient:
             walk_back_from(model, loss_fn)
-            gradient[0].add(gradient[1])
+            gradient.add(len(X) / count)
     return [left, loss]
 
 

@@ -1,14 +1,11 @@
 """An epoch recorded once and replayed: its kernels in a row, without the Python around them.
 
 Of a small net's epoch on a CPU more than half is Python that finds out what to call, and a GPU is
-done with a kernel before the next one has been named. What is recorded are the kernels, in order,
-with the memory that they read and write: on a GPU a CUDA graph, on a CPU a `Tape`. A compiled step
-(torch.compile) is not offered: it takes 20 s to make and gains nothing on the CPU.
-Source: torch's notes on CUDA graphs: static memory, a warm-up on the stream of the recording, no
-read-back; generators are registered with the graph, which then moves them on at each replay.
+done with a kernel before the next one has been named. A compiled step (torch.compile) is not
+offered: it takes 20 s to make and gains nothing on the CPU.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -17,12 +14,9 @@ from torch import Tensor
 
 from .op import Sequential, has_halves
 from .optimizer import Optimizer
+from .recorded import RECORDERS, Left, OnRows, Recorded, Rule
 from .step import evaluation, training_step
-from .tape import Tape
 from .walk import attributes, dict_of, every_op, every_part, leaf_ops, set_training, state
-
-Left = list[Tensor]  # what a rule leaves for others to read: in the same memory at each replay
-Rule = Callable[[], Left]  # reads and writes the same memory at each call, reads nothing back
 
 
 class Training(NamedTuple):
@@ -38,80 +32,6 @@ class Training(NamedTuple):
     train_set: Any
     dev_set: Any
     block_size: int | None = None
-
-
-class Graph:
-    """Records rules on a CUDA device; the `generators` that they draw from go on as usual."""
-
-    warm_up_epochs = 3  # torch's libraries set themselves up in them
-
-    def __init__(self, device: torch.device, generators: Iterable[torch.Generator]) -> None:
-        self.device, self.generators = device, list(generators)
-        self.stream = torch.cuda.Stream(device)
-
-    def warm_up(self, rule: Rule) -> Left:
-        """Run `rule` as usual, but on the stream on which it will be recorded."""
-        here = torch.cuda.current_stream(self.device)
-        self.stream.wait_stream(here)
-        with torch.cuda.stream(self.stream):
-            left = rule()
-        here.wait_stream(self.stream)
-        return left
-
-    def record(self, rule: Rule) -> tuple[Rule, Left]:
-        """What does the work of `rule` from now on, as one call, and what its first call left."""
-        graph = torch.cuda.CUDAGraph()
-        for generator in self.generators:
-            graph.register_generator_state(generator)
-        with torch.cuda.graph(graph, stream=self.stream):
-            left = rule()
-
-        def replay() -> Left:
-            graph.replay()
-            return left
-
-        return replay, replay()  # recording a graph does not do its work
-
-
-RECORDERS: dict[str, Any] = {"cuda": Graph, "cpu": Tape}  # by type of device
-
-
-class Recorded:
-    """A rule whose first calls are as usual; the next one is recorded, all others replay it."""
-
-    def __init__(self, recorder: Any, rule: Rule) -> None:
-        self.recorder, self.rule = recorder, rule
-        self.calls, self.done = 0, False
-
-    def __call__(self) -> Left:
-        self.calls += 1
-        if self.calls > self.recorder.warm_up_epochs + 1:
-            return self.rule()
-        if self.calls <= self.recorder.warm_up_epochs:
-            left: Left = self.recorder.warm_up(self.rule)
-        else:
-            usual = self.rule
-            self.rule, left = self.recorder.record(usual)
-            self.done = self.rule is not usual
-        return left
-
-
-class OnRows:
-    """A rule on rows X, y, recorded for each shape of X: rows are copied to where it reads them."""
-
-    def __init__(self, recorder: Any, rule: Callable[[Tensor, Tensor], Left]) -> None:
-        self.recorder, self.rule = recorder, rule
-        self.found: dict[torch.Size, tuple[Tensor, Tensor, Recorded]] = {}
-
-    def on(self, X: Tensor, y: Tensor) -> Recorded:
-        """The rule on these rows, to be called before the next ones come."""
-        if X.shape not in self.found:
-            own = torch.empty_like(X), torch.empty_like(y)
-            self.found[X.shape] = *own, Recorded(self.recorder, partial(self.rule, *own))
-        own_X, own_y, recorded = self.found[X.shape]
-        own_X.copy_(X)
-        own_y.copy_(y)
-        return recorded
 
 
 class _Recording:
@@ -159,7 +79,6 @@ class Captured(_Recording):
         rules = [partial(_one_after_another, halves)] if steady else halves
         self.rules = [Recorded(self.recorder, rule) for rule in rules]
 
-    @torch.no_grad()
     def __call__(self) -> Left:
         first, *others = self.rules
         left = first()

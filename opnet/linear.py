@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from .errors import check_count
-from .numerics import affine
+from .numerics import affine, times_transposed
 from .op import Op
 from .tensors import as_matrix, check_dense, check_inputs, described, pick_device
 
@@ -75,7 +75,7 @@ class Linear(Op):
             torch.sum(g, dim=0, keepdim=True, out=self.grad("b"))
 
     def backward_inputs(self, grads: Tensor) -> Tensor:
-        return torch.matmul(grads, self.params["W"].T, out=self.scratch("grads", self.inputs))
+        return times_transposed(grads, self.params["W"], self.scratch("grads", self.inputs))
 
 
 def glorot(shape: list[int], generator: torch.Generator | None = None) -> Tensor:

@@ -18,11 +18,12 @@ Call = Callable[[], Any]
 Rule = Callable[[], list[Tensor]]
 
 MOST_HELD = 2**26  # bytes: what a rule gives back at once, its tape holds
+EXACT = {torch.float32, torch.float64}  # dtypes in which kernels compute as they are
 DECIDED_BY_VALUES = {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape}
 
 
 class Tape(Kernels):
-    """Records rules on the CPU, as `captured.Graph` does on a GPU.
+    """Records rules on the CPU, as `recorded.Graph` does on a GPU.
 
     Each kernel that the rule has called is called again in its order. What a kernel has made is
     written into the same memory again, so that a view is right as it stands and needs no call. A
@@ -47,7 +48,7 @@ class Tape(Kernels):
         with self:
             left = rule()
         if not self.why_not:
-            return partial(_replay, tuple(self.calls), left), left
+            return partial(_replay, torch.inference_mode(), tuple(self.calls), left), left
         _log.info("train: not recorded, which is slower: %s", self.why_not)
         return rule, left
 
@@ -80,17 +81,31 @@ class Tape(Kernels):
 
         Whether it does is asked once for each kernel and each kind of arguments.
         """
+        args = _with_tensors(kernel, args, outputs)
         form = kernel, *map(type, args), *((key, type(value)) for key, value in kwargs.items())
         if form not in self.bindings:
             self.bindings[form] = _binding(kernel, args, kwargs, outputs) or kernel
         return partial(self.bindings[form], *args, **kwargs)
 
 
-def _replay(calls: tuple[Call, ...], left: list[Tensor]) -> list[Tensor]:
-    with torch.inference_mode():  # nothing new is made: all is written into tensors of before
+def _replay(mode: Any, calls: tuple[Call, ...], left: list[Tensor]) -> list[Tensor]:
+    with mode:  # nothing new is made: all is written into tensors of before
         for call in calls:
             call()
     return left
+
+
+def _with_tensors(kernel: Any, args: tuple[Any, ...], outputs: Any) -> tuple[Any, ...]:
+    """`args`, where a number stands for a tensor with that: torch would make it at each call."""
+    kinds = {t.dtype for t in tree_leaves((args, outputs)) if isinstance(t, Tensor)}
+    if len(kinds) > 1 or not kinds <= EXACT:
+        return args
+    return tuple(
+        torch.tensor(value, dtype=outputs.dtype)
+        if isinstance(value, int | float) and str(wanted.type) == "Tensor"
+        else value
+        for value, wanted in zip(args, kernel._schema.arguments, strict=False)
+    )
 
 
 def _copied(static: list[Any], kernel: Call) -> None:

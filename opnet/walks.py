@@ -19,8 +19,9 @@ from torch import Tensor
 
 from .ahead import Block, blocks
 from .blocks import Gradient, Memory, Tally, widths
-from .captured import RECORDERS, OnRows, Training, generators
+from .captured import Training, generators
 from .op import Op
+from .recorded import RECORDERS, OnRows
 from .rows import Source
 from .step import OfRows, evaluation, walk_back_from
 from .walk import attributes, every_op, leaf_ops, state

@@ -19,7 +19,8 @@ FILES = sorted(
 # inside opnet a room may import rooms of its own level or below
 LEVELS = [
     {"errors", "tensors", "numerics", "walk", "arrays", "pickles", "archive", "foreign", "files"}
-    | {"allowance", "npy", "rows", "ahead", "threads", "doors", "kernels", "tape", "tables"},
+    | {"allowance", "npy", "rows", "ahead", "threads", "doors", "tables"}
+    | {"kernels", "tape", "recorded"},
     {"op", "describe", "environment", "summary"},
     {"linear", "activations", "softmax", "dropout", "normalisation"},
     {
@@ -40,7 +41,9 @@ LEVELS = [
     {"gradcheck", "bridge", "trace", "tracking", "plots"},
     {"testing", "__main__"},
 ]
-KNOW_NO_CLASS = {"walk", "step", "captured", "walks", "checkpoint", "gradcheck", "parallel"}
+KNOW_NO_CLASS = {"walk", "step", "checkpoint", "gradcheck", "parallel"} | {
+    *("recorded", "captured", "walks")
+}
 LAYER_FAMILIES = {*LEVELS[2], *LEVELS[4], "models"}
 EDGE = ("__main__", "cli", "ends", "flags", "rows", "sources")  # what scripts import first
 MAY_USE_AUTOGRAD = {"bridge", "gradcheck"}

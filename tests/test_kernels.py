@@ -61,7 +61,7 @@ EVALUATION = {"mm": 2, "add_": 2, "sigmoid": 2} | {"logaddexp": 2, "neg": 1, "le
 # That of 640 rows; (p - y) / n: 2. dL/dW and dL/db of both layers, what one sends back through a
 # logistic to the other: 6. p <- p - lr g of 4 params: 4.
 STEP = Counter(EVALUATION) + Counter(
-    {"sub": 1, "div_": 1} | {"mm": 3, "sum": 2, "sigmoid_backward": 1} | {"add_": 4}
+    {"sub": 1, "div_": 1} | {"mm": 2, "mul": 1, "sum": 2, "sigmoid_backward": 1} | {"add_": 4}
 )
 
 

@@ -25,6 +25,8 @@ RULES = {  # every name of `t` is a tensor that the rule may read and write
     "no binding of torch": lambda t, g: [torch.ops.aten.sigmoid_backward(t["x"], t["y"])],
     "two variants of one name": lambda t, g: [torch.lerp(t["x"], t["y"], t["y"].sigmoid())],
     "numbers": lambda t, g: [torch.where(t["x"] > 0, t["x"], -1.0), t["x"].clamp_min(0.2) ** 2],
+    "numbers for tensors": lambda t, g: [t["x"] / 3, t["y"].mul_(0.1), t["i"] * 2.5, 1 - t["z"]],
+    "numbers and half floats": lambda t, g: [t["x"].bfloat16() * 0.1, t["x"].half().div_(3)],
     "whole numbers": lambda t, g: [(t["x"] > 0).long().cumsum(0), t["x"].argmax(dim=1)],
     "places": lambda t, g: [t["x"][torch.tensor([2, 0, 2])], t["x"].gather(0, t["i"])],
     "constants": lambda t, g: [torch.tensor([1.0, 2.0]) + t["x"][:2, :2], torch.ones(2).mul_(3)],

@@ -27,8 +27,9 @@ class Task(NamedTuple):
     def of(cls, table: Table, regression: bool) -> "Task":
         """ValueError unless there are two classes or more, or numbers to predict.
 
-        And for a column that float32 does not tell apart.
+        And for a column that float32 cannot hold, or does not tell apart.
         """
+        features(table)
         spread, offset = table.X.std(axis=0), table.X.mean(axis=0)
         for name, varies, around in zip(table.columns, spread, offset, strict=True):
             if 0 < varies < RESOLVED * abs(around):

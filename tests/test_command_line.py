@@ -4,11 +4,14 @@ import csv
 import io
 import json
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
 import time
 from dataclasses import fields
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -392,3 +395,16 @@ def test_every_setting_is_a_flag_of_train_and_comes_back_from_json():
     assert set(flags) <= set(named)
     settings = Settings(data="a.csv", hidden=(3, 4), test_size=20, lr=0.1, threads=2)
     assert Settings.of(json.loads(json.dumps(settings.as_dict())), {}, "") == settings
+
+
+def test_the_commands_of_the_page_run_as_they_stand(ran, tmp_path):
+    page = (Path(__file__).parents[1] / "docs" / "command_line.md").read_text()
+    (tmp_path / "plants.csv").write_text(FLOWERS)
+    told = re.search(r"^```text\n(.*?)^```", page, re.DOTALL | re.MULTILINE)[1]
+    lines = re.findall(r"^python -m opnet (.*)$", page, re.MULTILINE)
+    assert len(lines) > 10
+    for line in lines:
+        code, out, err = ran(*shlex.split(line))
+        assert code == 0, (line, err)
+        if line is lines[0]:
+            assert out == told

@@ -160,6 +160,26 @@ def test_a_config_says_what_is_not_as_it_was(ran, moons, tmp_path):
     assert f"[Config] torch was 1.0, is {torch.__version__}: the last bits may differ" in err
 
 
+def test_a_table_that_has_changed_is_another_one(ran, tmp_path):
+    path = tmp_path / "plants.csv"
+    path.write_text(FLOWERS)
+    how = ("--target", "kind", "--epochs", "3", "-q")
+    assert ran("train", "--data", "plants.csv", *how, "--out", "run")[0] == 0
+    path.write_text(FLOWERS + "1,oak,5\n")
+    config = ("train", "--config", "run/run.json", "--out", "new", "-q")
+    for words in (config, ("eval", "--checkpoint", "run")):
+        code, _, err = ran(*words)
+        said = "plants.csv: has changed since the run; --data plants.csv takes it as it is now"
+        assert (code, err) == (1, f"error: {said}\n")
+        assert ran(*words, "--data", "plants.csv")[0] == 0
+
+
+def test_predict_does_not_look_at_the_target(ran, flowers, tmp_path):
+    (tmp_path / "new.csv").write_text("width,kind,length\n1,,5\n2,?,4\n")
+    code, out, err = ran("predict", "--checkpoint", flowers / "run", "--data", "new.csv")
+    assert (code, err, out.count("\n")) == (0, "", 3)
+
+
 def test_a_stopped_run_goes_on_to_the_same_bits(ran, tmp_path):
     how = (*MOONS[:-4], "--hidden", "6", "--batch-size", "16")
     ran("train", *how, "--epochs", "12", "--out", "whole", "-q")

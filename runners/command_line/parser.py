@@ -30,8 +30,8 @@ class Parser(argparse.ArgumentParser):
 
 def parser() -> Parser:
     """python -m opnet COMMAND ...; what was chosen says which module does it."""
-    top = Parser(prog="python -m opnet", description=__doc__, epilog=EPILOG)
-    top.description = "Train, judge, use and look at nets; prove gradients."
+    told = "Train nets, judge, use and look at them; prove gradients."
+    top = Parser(prog="python -m opnet", description=told, epilog=EPILOG)
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     made = {}
     for name, (told, module) in COMMANDS.items():

@@ -8,6 +8,7 @@ from typing import Any
 
 from .out import write_whole
 from .settings import Settings
+from .table import Table
 from .task import Task
 
 NAME = "run.json"
@@ -19,13 +20,19 @@ class Record:
     """The settings of a run, its task, and what is told besides: environment, scores, history."""
 
     settings: Settings
-    task: Task | None
+    task: Task
     more: dict[str, Any]
 
     def write(self, directory: Path) -> Path:
         content = {"format": FORMAT, "version": VERSION, "settings": self.settings.as_dict()}
-        content |= {"task": None if self.task is None else self.task._asdict()}
-        return write_whole(directory / NAME, json.dumps(content | self.more, indent=1) + "\n")
+        content |= {"task": self.task._asdict()} | self.more
+        return write_whole(directory / NAME, json.dumps(content, indent=1) + "\n")
+
+    def check_unchanged(self, table: Table) -> None:
+        """ValueError for a file that is another than that of the run."""
+        if table.sha256 != self.more.get("sha256"):
+            mend = f"--data {table.who} takes it as it is now"
+            raise ValueError(f"{table.who}: has changed since the run; {mend}")
 
 
 def read_record(path: Path, given: Mapping[str, Any]) -> Record:
@@ -46,11 +53,12 @@ def read_record(path: Path, given: Mapping[str, Any]) -> Record:
     return Record(settings, _task(content.get("task"), path), more)
 
 
-def _task(told: Any, path: Path) -> Task | None:
-    if told is None:
-        return None
-    fits = isinstance(told, dict) and told.keys() == {"columns", "classes"}
-    lists = [part for part in told.values() if part is not None] if fits else [None]
-    if not all(isinstance(x, list) and all(isinstance(n, str) for n in x) for x in lists):
+def _task(told: Any, path: Path) -> Task:
+    try:
+        task = Task(told["columns"], told["classes"])
+        fits = all(isinstance(name, str) for name in [*task.columns, *(task.classes or [])])
+    except (KeyError, TypeError):
+        fits = False
+    if not fits:
         raise ValueError(f"{path}: task is {told!r:.60}, wanted columns and classes")
-    return Task(**told)
+    return task

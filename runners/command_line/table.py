@@ -17,7 +17,7 @@ import numpy as np
 
 from .settings import MADE, Settings, Usage
 
-MISSING = {"", "na", "n/a", "nan", "null", "none", "?"}  # in any case of letters
+MISSING = {"", "na", "n/a", "nan", "null", "?"}  # in any case of letters
 SEPARATORS = (";", "\t")  # of files that are no CSV
 MOST_NAMES = 10  # that a line lists
 
@@ -35,7 +35,7 @@ class Table(NamedTuple):
 def read(settings: Settings, columns: Sequence[str] | None = None, labels: bool = True) -> Table:
     """What `settings.data` names: all columns but the target, or those `columns` of a model.
 
-    Without `labels` the target need not be there. ValueError for whatever is wrong with the file.
+    Without `labels` the target is not looked at. ValueError for whatever is wrong with the file.
     """
     data = settings.data
     if data is None:
@@ -104,9 +104,7 @@ def _csv(data: str, settings: Settings, columns: Sequence[str] | None, wants_lab
     raw = _bytes(data)
     who = "stdin" if data == "-" else data
     names, lines, cells = _cells(who, raw, settings.header)
-    target = None
-    if wants_labels or settings.target is not None:
-        target = _place(who, names, settings.target, wants_labels)
+    target = _place(who, names, settings.target) if wants_labels else None
     if columns is None:
         columns = [name for place, name in enumerate(names) if place != target]
     if lacks := [name for name in columns if name not in names]:
@@ -163,7 +161,7 @@ def _lines_of(who: str, raw: bytes) -> tuple[list[int], list[list[str]]]:
     return [line for line, _ in found], [row for _, row in found]
 
 
-def _place(who: str, names: list[str], target: str | None, needed: bool) -> int | None:
+def _place(who: str, names: list[str], target: str | None) -> int:
     """Where the target stands: by its name, else by its number, from the end if below 0."""
     if target is None:
         raise Usage(f"--target is missing, wanted a column of {who}: {told(names)}")
@@ -172,8 +170,6 @@ def _place(who: str, names: list[str], target: str | None, needed: bool) -> int 
     try:
         return range(len(names))[int(target)]
     except (ValueError, IndexError):
-        if not needed:
-            return None
         came = f"{who}: has no column {target!r:.60}"
         raise ValueError(f"{came}, wanted one of {told(names)}") from None
 

@@ -33,10 +33,8 @@ class Task(NamedTuple):
         spread, offset = table.X.std(axis=0), table.X.mean(axis=0)
         for name, varies, around in zip(table.columns, spread, offset, strict=True):
             if 0 < varies < RESOLVED * abs(around):
-                came = (
-                    f"{table.who}: column {name!r:.60} varies by {varies:.3g} around {around:.6g}"
-                )
-                raise ValueError(f"{came}, wanted that subtracted, for float32")
+                came = f"column {name!r:.60} varies by {varies:.3g} around {around:.6g}"
+                raise ValueError(f"{table.who}: {came}, wanted that subtracted, for float32")
         if regression:
             numbers(table)
             return cls(table.columns, None)
@@ -82,7 +80,7 @@ def features(table: Table) -> "torch.Tensor":
     import torch
 
     with np.errstate(over="ignore"):
-        X = table.X.astype(np.float32)
+        X = table.X.astype(np.float32, order="C")
     if not np.isfinite(X).all():
         name = table.columns[np.argwhere(~np.isfinite(X))[0][1]]
         raise ValueError(f"{table.who}: column {name!r:.60} is beyond what float32 holds")

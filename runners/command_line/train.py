@@ -31,23 +31,29 @@ def run(chosen: argparse.Namespace, out: Out) -> int:
     settings = before.settings if before else Settings(**given)
     if chosen.fast_dev_run:
         return _fast_dev_run(settings, out)
-    record = train(settings, out, resume=chosen.resume)
-    if before and given.keys() <= {"out"}:
-        for change in changes(before, record):
-            out.note(f"[Config] {change}: the last bits may differ")
+    record = train(settings, out, before if "data" not in given else None, resume=chosen.resume)
     scores = record.more["scores"]
     written = f"[Written] {settings.out}"
     out.result(f"{shown(scores)}\n{written}", {"checkpoint": settings.out, "scores": scores})
     return 0
 
 
-def train(settings: Settings, out: Out, resume: bool = False) -> Record:
-    """One `RunnerV2_1.train`; its record is in `settings.out` from before the first epoch on."""
+def train(
+    settings: Settings, out: Out, before: Record | None = None, *, resume: bool = False
+) -> Record:
+    """One `RunnerV2_1.train`; its record is in `settings.out` from before the first epoch on.
+
+    ValueError where the rows are not those of the run `before`; other differences are told.
+    """
     started, directory = time.monotonic(), Path(settings.out)
     out.note(f"[Settings] {settings}")
     table = read(settings)
     task = Task.of(table, settings.regression)
     device = pick_device(settings.device)
+    if before:
+        before.check_unchanged(table)
+        for change in _changes(before.more.get("environment"), environment(device)):
+            out.note(f"[Config] {change}: the last bits may differ")
     sets = parts(settings, table, task, device)
     out.note(f"[Data] {table.who}: {', '.join(f'{n} {len(X)}' for n, (X, _) in sets.items())} rows")
     out.note(f"[Data] {task}")
@@ -77,7 +83,9 @@ def train(settings: Settings, out: Out, resume: bool = False) -> Record:
                 resume=resume,
                 threads=settings.threads,
             )
-        more["ended"] = "stopped early" if stopping and stopping.stopped_epoch else "done"
+        more["ended"] = (
+            "stopped early" if stopping and stopping.stopped_epoch is not None else "done"
+        )
     except BaseException as error:
         more["ended"] = type(error).__name__
         raise
@@ -91,14 +99,10 @@ def train(settings: Settings, out: Out, resume: bool = False) -> Record:
     return record
 
 
-def changes(before: Record, now: Record) -> list[str]:
-    """In what a run is not the one that its config is of: versions, threads, device, rows."""
-    was, other = before.more.get("environment", {}), now.more["environment"]
-    found = [
-        f"{key} was {was.get(key)}, is {other[key]}" for key in other if was.get(key) != other[key]
-    ]
-    same_rows = before.more.get("sha256") == now.more["sha256"]
-    return found + ([] if same_rows else ["the rows have changed"])
+def _changes(was: Any, now: dict[str, Any]) -> list[str]:
+    """Versions, threads and device that are not those of a run before."""
+    was = was if isinstance(was, dict) else {}
+    return [f"{k} was {was.get(k)}, is {now[k]}" for k in now if was.get(k) != now[k]]
 
 
 def _runner(

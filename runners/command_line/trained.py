@@ -16,7 +16,6 @@ class Trained(NamedTuple):
     """The model of a checkpoint with what its run.json tells; settings given as flags go first."""
 
     record: Record
-    task: Task
     model: Any
 
     @classmethod
@@ -24,10 +23,11 @@ class Trained(NamedTuple):
         """ValueError or CheckpointError for a directory that `train` has not written."""
         from opnet import load
 
-        record = read_record(Path(directory) / NAME, given)
-        if record.task is None:
-            raise ValueError(f"{directory}/{NAME}: has no task, wanted what `train` writes")
-        return cls(record, record.task, load(directory))
+        return cls(read_record(Path(directory) / NAME, given), load(directory))
+
+    @property
+    def task(self) -> Task:
+        return self.record.task
 
     def runner(self) -> RunnerV2_1:
         loss_fn, metric = named.judges(self.model)
@@ -40,10 +40,7 @@ class Trained(NamedTuple):
         table = read(self.record.settings, self.task.columns)
         if given.keys() & {"data", "rows", "noise", "seed"}:
             return {"data": self.task.tensors(table)}
-        if table.sha256 != self.record.more.get("sha256"):
-            raise ValueError(
-                f"{table.who}: has changed since the run; --data takes it as other rows"
-            )
+        self.record.check_unchanged(table)
         return parts(self.record.settings, table, self.task)
 
 

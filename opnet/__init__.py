@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .losses import HalfSquaredErrorLoss, HingeLoss, MeanSquaredErrorLoss, WeightedLoss
     from .metrics import accuracy
     from .models import Model_MLP_L2
-    from .normalisation import BatchNorm, LayerNorm
+    from .normalisation import BatchNorm, LayerNorm, Rescale
     from .npy import from_npy
     from .op import Op, Sequential
     from .optimizer import Optimizer
@@ -66,6 +66,7 @@ _ROOMS = {
     "RMSprop": "optimizers",
     "ReLU": "activations",
     "ReduceOnPlateau": "schedules",
+    "Rescale": "normalisation",
     "Sequential": "op",
     "Softmax": "softmax",
     "Softplus": "activations",

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from .walk import dict_of, given_name, leaf_ops
+from .walk import dict_of, given_name, state
 
 OWN = "opnet."
 SETS_UP = ("generator", "device", "weight_init")  # say how weights began, if anything
@@ -81,7 +81,6 @@ def _is_plain(value: Any) -> bool:
 
 
 def _dtype(op: Any) -> str | None:
-    """That of the first param, as `float32`; None where there is none."""
-    tensors = [t for leaf in leaf_ops(op) for t in dict_of(leaf, "params").values()]
-    first = next((t for t in tensors if isinstance(t, Tensor)), None)
+    """That of the first param or buffer, as `float32`; None where there is none."""
+    first = next((t for t in state(op) if isinstance(t, Tensor)), None)
     return None if first is None else str(first.dtype).removeprefix("torch.")

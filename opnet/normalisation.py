@@ -1,4 +1,6 @@
-"""Ops that bring rows or features to mean 0 and variance 1, then to a mean and scale they learn."""
+"""Ops that bring rows or features to another mean and scale: one that is learned, or is given."""
+
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -127,3 +129,57 @@ class BatchNorm(Normalisation):
     def _move(self, key: str, seen: Tensor) -> None:
         running = self.buffers[key]
         running.lerp_(seen.detach().reshape(running.shape), self.momentum)
+
+
+class Rescale(Op):
+    """y = (x - m) / s,  dy/dx = 1 / s.    x, y, g [..., N, F], m and s [1, F].
+
+    m and s are given, not learned: `buffers["mean"]` (zeros) and `buffers["scale"]` (ones), that a
+    checkpoint keeps. `Rescale.of(X)` brings each column of X to mean 0 and variance 1; `undo()` is
+    the op that takes it back.
+    """
+
+    rowwise = True
+
+    def __init__(
+        self,
+        features: int,
+        name: str | None = None,
+        *,
+        device: str | torch.device | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__(name)
+        self.features = check_count(f"{self}: features", features)
+        if dtype is not None and not getattr(dtype, "is_floating_point", False):
+            raise TypeError(f"{self}: dtype is {dtype!r}, wanted floating point, as torch.float64")
+        device = None if device is None else pick_device(device)
+        self.buffers["mean"] = torch.zeros(1, self.features, device=device, dtype=dtype)
+        self.buffers["scale"] = torch.ones_like(self.buffers["mean"])
+
+    @classmethod
+    def of(cls, X: Tensor, name: str | None = None) -> Self:
+        """To mean 0 and variance 1 over the rows of X [N, F]; a constant column only to mean 0."""
+        op = cls(X.shape[-1], name, device=X.device, dtype=X.dtype)
+        variance, mean = torch.var_mean(as_matrix(X).double(), dim=0, correction=0, keepdim=True)
+        op.buffers["mean"].copy_(mean)
+        op.buffers["scale"].copy_(variance.sqrt_().masked_fill_(variance == 0, 1))
+        return op
+
+    def undo(self, name: str | None = None) -> Self:
+        """x = s y + m, which is (y - (-m / s)) / (1 / s)."""
+        mean, scale = self.buffers["mean"], self.buffers["scale"]
+        op = type(self)(self.features, name, device=mean.device, dtype=mean.dtype)
+        op.buffers["mean"].copy_(-mean / scale)
+        op.buffers["scale"].copy_(1 / scale)
+        return op
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        mean, scale = self.buffers["mean"], self.buffers["scale"]
+        check_inputs(self, inputs, mean, columns=self.features)
+        self.inputs = inputs
+        self.outputs = torch.sub(inputs, mean, out=self.scratch("outputs", inputs)).div_(scale)
+        return self.outputs
+
+    def backward_inputs(self, grads: Tensor) -> Tensor:
+        return torch.div(grads, self.buffers["scale"], out=self.scratch("grads", self.inputs))

@@ -14,9 +14,10 @@ from sklearn.utils.multiclass import (
 
 import opnet
 from opnet.losses import Loss
-from opnet.metrics import accuracy, negative_squared_error
+from opnet.metrics import negative_squared_error
 from opnet.walk import last_op
 
+from . import named
 from .estimator_base import NetEstimator
 
 
@@ -154,8 +155,7 @@ class OpNetClassifier(ClassifierMixin, NetEstimator):
         return opnet.Logistic() if outputs == 1 else opnet.Softmax()
 
     def _judges(self, model: Any) -> tuple[Loss, Any]:
-        two = isinstance(last_op(model), opnet.Logistic)
-        return (opnet.BinaryCrossEntropyLoss if two else opnet.CrossEntropyLoss)(model), accuracy
+        return named.judges(model)
 
 
 class OpNetRegressor(RegressorMixin, NetEstimator):

@@ -25,6 +25,7 @@ from opnet import (
     MeanSquaredErrorLoss,
     Model_MLP_L2,
     ReLU,
+    Rescale,
     Sequential,
     Softmax,
     Softplus,
@@ -93,6 +94,7 @@ CASES = [
     Case("BatchNorm, one row", lambda: drawn(BatchNorm(3, **WIDE)), (1, 3)),
     Case("BatchNorm", lambda: drawn(BatchNorm(3, **WIDE)), (5, 3)),
     Case("BatchNorm in eval mode", lambda: drawn(BatchNorm(3, **WIDE)).eval(), (5, 3)),
+    Case("Rescale", lambda: drawn(Rescale(3, **WIDE)), (5, 3)),
     Case("Sequential of three kinds", mixed, (5, 3)),
     Case("Sequential", lambda: Sequential(Linear(3, 2, "a", **WIDE), Logistic()), (5, 3)),
     Case(

@@ -17,6 +17,7 @@ from opnet import (
     Logistic,
     LogSoftmax,
     ReLU,
+    Rescale,
     Softmax,
     Softplus,
     Swish,
@@ -403,6 +404,9 @@ def test_normalisation_refuses_inputs_that_do_not_fit(make):
         (lambda: LayerNorm(2, eps=0), ValueError, "LayerNorm: eps is 0.0, wanted .* > 0"),
         (lambda: LayerNorm(2, dtype=torch.int64), TypeError, "dtype is torch.int64, wanted float"),
         (lambda: BatchNorm(2, momentum=1.5), ValueError, "momentum is 1.5, wanted 0 <= momentum"),
+        (lambda: Rescale(0), ValueError, "Rescale: features is 0, wanted .* >= 1"),
+        (lambda: Rescale(2, dtype=torch.int64), TypeError, "dtype is torch.int64, wanted float"),
+        (lambda: Rescale(2)(torch.ones(1, 3)), ValueError, "Rescale: inputs"),
         (lambda: Tanh(3), TypeError, "Tanh: name is 3, wanted a string"),
         (lambda: GELU("a/b"), ValueError, "GELU: name is 'a/b', wanted"),
     ],
@@ -420,6 +424,8 @@ def test_arguments_that_do_not_fit_are_named(make, kind, said):
         lambda name: Dropout(0.5, name),
         lambda name: LayerNorm(2, name),
         lambda name: BatchNorm(2, name),
+        lambda name: Rescale(2, name),
+        lambda name: Rescale.of(torch.randn(3, 2), name),
     ],
 )
 def test_every_op_takes_a_name(make):
@@ -439,3 +445,13 @@ def test_weights_move_and_go_to_disk_with_their_statistics(tmp_path):
     X = torch.randn(5, 2)
     assert torch.equal(fresh.eval()(X), trained.eval()(X))
     assert fresh.to(torch.float64)(X.double()).dtype == torch.float64
+
+
+def test_rescale_brings_columns_to_mean_0_and_variance_1_and_back():
+    X = torch.randn(50, 3, dtype=torch.float64) * torch.tensor([1e-3, 1, 1e4]) + 7
+    X[:, 1] = 5
+    op = Rescale.of(X)
+    variance, mean = torch.var_mean(op(X), dim=0, correction=0)
+    assert torch.allclose(mean, torch.zeros_like(mean), atol=1e-10)
+    assert torch.allclose(variance, torch.tensor([1.0, 0.0, 1.0], dtype=torch.float64))
+    assert torch.allclose(op.undo()(op(X)), X)

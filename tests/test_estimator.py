@@ -146,7 +146,7 @@ def test_every_name_trains(activation, optimizer):
     curve = fitted.fit(X_MOONS, Y_MOONS).loss_curve_
     assert curve[-1] < curve[0]
     kinds = [type(op) for op in fitted.model_.layers]
-    act = ACTIVATIONS[activation]
+    act = getattr(opnet, ACTIVATIONS[activation])
     assert kinds == [opnet.Linear, act, opnet.Linear, act, opnet.Linear, opnet.Logistic]
     assert [len(op.params["W"]) for op in fitted.model_.layers[::2]] == [2, 8, 4]
 

@@ -1,0 +1,34 @@
+"""`eval`: score and loss of a checkpoint, on the rows of its run or on others."""
+
+import argparse
+from collections.abc import Mapping
+from typing import Any
+
+from .. import RunnerV2_1
+from .out import Out
+from .settings import given_in
+from .trained import Trained
+
+Scores = dict[str, dict[str, float]]
+
+
+def run(chosen: argparse.Namespace, out: Out) -> int:
+    given = given_in(chosen)
+    trained = Trained.at(chosen.checkpoint, given)
+    scores = judged(trained.runner(), trained.sets(given))
+    out.result(shown(scores), {"checkpoint": chosen.checkpoint, "scores": scores})
+    return 0
+
+
+def judged(runner: RunnerV2_1, sets: Mapping[str, Any]) -> Scores:
+    """{set: {"score": ..., "loss": ...}}."""
+    found = {name: runner.evaluate(rows) for name, rows in sets.items()}
+    return {name: {"score": score, "loss": loss} for name, (score, loss) in found.items()}
+
+
+def shown(scores: Scores) -> str:
+    """A line for each set, in the book's form."""
+    return "\n".join(
+        f"[{name.capitalize()}] score/loss: {one['score']:.4f}/{one['loss']:.4f}"
+        for name, one in scores.items()
+    )

@@ -1,0 +1,64 @@
+"""run.json beside a checkpoint: what a run was made of, and what came of it."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .out import write_whole
+from .settings import Settings
+from .table import Table
+from .task import Task
+
+NAME = "run.json"
+FORMAT, VERSION = "opnet run", 1
+
+
+@dataclass
+class Record:
+    """The settings of a run, its task, and what is told besides: environment, scores, history."""
+
+    settings: Settings
+    task: Task
+    more: dict[str, Any]
+
+    def write(self, directory: Path) -> Path:
+        content = {"format": FORMAT, "version": VERSION, "settings": self.settings.as_dict()}
+        content |= {"task": self.task._asdict()} | self.more
+        return write_whole(directory / NAME, json.dumps(content, indent=1) + "\n")
+
+    def check_unchanged(self, table: Table) -> None:
+        """ValueError for a file that is another than that of the run."""
+        if table.sha256 != self.more.get("sha256"):
+            mend = f"--data {table.who} takes it as it is now"
+            raise ValueError(f"{table.who}: has changed since the run; {mend}")
+
+
+def read_record(path: Path, given: Mapping[str, Any]) -> Record:
+    """A run.json, with the settings that were `given` over its own. ValueError if it is none."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        why = (error.strerror or str(error)).lower()
+        raise ValueError(f"{path}: {why}, wanted what `train` writes") from None
+    except (ValueError, RecursionError):
+        raise ValueError(f"{path}: is damaged, wanted JSON") from None
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise ValueError(f"{path}: is no run of opnet, wanted format {FORMAT!r}")
+    if (version := content.get("version")) != VERSION:
+        raise ValueError(f"{path}: version {version!r:.20}, this opnet reads {VERSION}")
+    settings = Settings.of(content.get("settings"), given, str(path))
+    more = {key: value for key, value in content.items() if key not in ("settings", "task")}
+    return Record(settings, _task(content.get("task"), path), more)
+
+
+def _task(told: Any, path: Path) -> Task:
+    try:
+        task = Task(told["columns"], told["classes"])
+        fits = all(isinstance(name, str) for name in [*task.columns, *(task.classes or [])])
+    except (KeyError, TypeError):
+        fits = False
+    if not fits:
+        raise ValueError(f"{path}: task is {told!r:.60}, wanted columns and classes")
+    return task

@@ -1,0 +1,216 @@
+"""Rows from a file, or made: named columns of numbers, and the column that is to be predicted.
+
+A fault of the file is one line: its name, the line, the column, what stands there, what was wanted.
+"""
+
+import csv
+import hashlib
+import io
+import math
+import sys
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .settings import MADE, Settings, Usage
+
+MISSING = {"", "na", "n/a", "nan", "null", "?"}  # in any case of letters
+SEPARATORS = (";", "\t")  # of files that are no CSV
+MOST_NAMES = 10  # that a line lists
+
+
+class Table(NamedTuple):
+    """Columns by name, X [N, I] in float64; `labels` [N], text or numbers, where there are any."""
+
+    who: str
+    columns: list[str]
+    X: np.ndarray
+    labels: list[Any] | None
+    sha256: str | None
+
+
+def read(settings: Settings, columns: Sequence[str] | None = None, labels: bool = True) -> Table:
+    """What `settings.data` names: all columns but the target, or those `columns` of a model.
+
+    Without `labels` the target is not looked at. ValueError for whatever is wrong with the file.
+    """
+    data = settings.data
+    if data is None:
+        raise Usage(f"--data is missing, wanted FILE.csv, FILE.npz or {', '.join(MADE)}")
+    if data in MADE:
+        table = _made(data, settings)
+    elif data.lower().endswith(".npz"):
+        table = _npz(data, labels)
+    elif data == "-" or data.lower().endswith(".csv"):
+        return _csv(data, settings, columns, labels)
+    else:
+        raise ValueError(f"{data:.200}: wanted FILE.csv, FILE.npz or {', '.join(MADE)}")
+    if columns and len(columns) != len(table.columns):
+        came = f"{table.who}: has {len(table.columns)} columns"
+        raise ValueError(f"{came}, the model wants {len(columns)}: {told(columns)}")
+    return table._replace(columns=list(columns or table.columns))
+
+
+def _made(kind: str, settings: Settings) -> Table:
+    from sklearn import datasets
+
+    how = {"random_state": np.random.RandomState(settings.seed)}
+    if kind == "blobs":
+        X, y = datasets.make_blobs(settings.rows, cluster_std=5 * settings.noise, **how)
+    else:
+        make = {"moons": datasets.make_moons, "circles": datasets.make_circles}[kind]
+        more = {"factor": 0.5} if kind == "circles" else {}
+        X, y = make(settings.rows, noise=settings.noise, **how, **more)
+    return Table(kind, ["x1", "x2"], X, y.tolist(), None)
+
+
+def _bytes(data: str) -> bytes:
+    try:
+        return sys.stdin.buffer.read() if data == "-" else Path(data).read_bytes()
+    except OSError as error:
+        raise ValueError(f"{data}: {(error.strerror or str(error)).lower()}") from None
+
+
+def _npz(data: str, wants_labels: bool) -> Table:
+    raw = _bytes(data)
+    try:
+        with np.load(io.BytesIO(raw), allow_pickle=False) as file:
+            arrays = {name: file[name] for name in ("X", "y") if name in getattr(file, "files", ())}
+            held = ", ".join(file.files) or "nothing"
+    except (ValueError, OSError, EOFError, KeyError, AttributeError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{data}: no .npz of plain arrays: {_line(error)}") from None
+    lacks = {"X", "y"} - arrays.keys() if wants_labels else {"X"} - arrays.keys()
+    if lacks:
+        raise ValueError(f"{data}: has no {' and no '.join(sorted(lacks))}, but {held:.80}")
+    X, y = arrays["X"], arrays.get("y")
+    if X.dtype.kind not in "biuf" or X.ndim != 2 or 0 in X.shape:
+        raise ValueError(f"{data}: X is {X.dtype} {list(X.shape)}, wanted numbers [N, I]")
+    if y is not None and (y.dtype.kind not in "biufU" or y.size != len(y) or len(y) != len(X)):
+        came = f"{data}: y is {y.dtype} {list(y.shape)}"
+        raise ValueError(f"{came}, wanted a number or a text for each of {len(X)} rows")
+    X = X.astype(np.float64)
+    if not np.isfinite(X).all():
+        row, column = np.argwhere(~np.isfinite(X))[0]
+        raise ValueError(f"{data}: X[{row}, {column}] is {X[row, column]}, wanted a finite number")
+    labels = None if y is None else y.ravel().tolist()
+    names = [str(column) for column in range(X.shape[1])]
+    return Table(data, names, X, labels, hashlib.sha256(raw).hexdigest())
+
+
+def _csv(data: str, settings: Settings, columns: Sequence[str] | None, wants_labels: bool) -> Table:
+    raw = _bytes(data)
+    who = "stdin" if data == "-" else data
+    names, lines, cells = _cells(who, raw, settings.header)
+    target = _place(who, names, settings.target) if wants_labels else None
+    if columns is None:
+        columns = [name for place, name in enumerate(names) if place != target]
+    if lacks := [name for name in columns if name not in names]:
+        raise ValueError(f"{who}: has no column {lacks[0]!r:.60}, wanted {told(columns)}")
+    if not columns:
+        raise ValueError(f"{who}: has no column but the target, wanted features")
+    found = [
+        _numbers(who, name, [row[names.index(name)] for row in cells], lines) for name in columns
+    ]
+    labels = None
+    if target is not None:
+        labels = [row[target].strip() for row in cells]
+        _check_missing(who, names[target], labels, lines)
+    X = np.array(found, dtype=np.float64).T
+    return Table(who, list(columns), X, labels, hashlib.sha256(raw).hexdigest())
+
+
+def _cells(who: str, raw: bytes, header: str) -> tuple[list[str], list[int], list[list[str]]]:
+    """Names of the columns, and of each row its line and its cells."""
+    lines, cells = _lines_of(who, raw)
+    if not cells:
+        raise ValueError(f"{who}: is empty, wanted rows")
+    for line, row in zip(lines, cells, strict=True):
+        if len(row) != len(cells[0]):
+            first = f"line {lines[0]} has {len(cells[0])}"
+            raise ValueError(f"{who}: line {line} has {len(row)} cells, {first}")
+    if len(cells[0]) == 1 and (other := [s for s in SEPARATORS if s in cells[0][0]]):
+        raise ValueError(f"{who}: line {lines[0]} is parted by {other[0]!r}, wanted commas")
+    if header == "no" or (header == "auto" and any(map(_is_number, cells[0]))):
+        return [str(place) for place in range(len(cells[0]))], lines, cells
+    names = [name.strip() for name in cells[0]]
+    for place, name in enumerate(names):
+        if not name:
+            raise ValueError(f"{who}: column {place} has no name in line {lines[0]}")
+        if (twin := names.index(name)) < place:
+            raise ValueError(f"{who}: columns {twin} and {place} are both named {name!r:.60}")
+    if len(cells) == 1:
+        raise ValueError(f"{who}: has names and no rows")
+    return names, lines[1:], cells[1:]
+
+
+def _lines_of(who: str, raw: bytes) -> tuple[list[int], list[list[str]]]:
+    """The cells of each line that is not blank, and its number."""
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw[: error.start].count(b"\n") + 1
+        raise ValueError(f"{who}: line {line} is not UTF-8: byte {raw[error.start]:#x}") from None
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    try:
+        found = [(reader.line_num, row) for row in reader if row]
+    except csv.Error as error:
+        raise ValueError(f"{who}: line {reader.line_num}: no CSV: {_line(error)}") from None
+    return [line for line, _ in found], [row for _, row in found]
+
+
+def _place(who: str, names: list[str], target: str | None) -> int:
+    """Where the target stands: by its name, else by its number, from the end if below 0."""
+    if target is None:
+        raise Usage(f"--target is missing, wanted a column of {who}: {told(names)}")
+    if target in names:
+        return names.index(target)
+    try:
+        return range(len(names))[int(target)]
+    except (ValueError, IndexError):
+        came = f"{who}: has no column {target!r:.60}"
+        raise ValueError(f"{came}, wanted one of {told(names)}") from None
+
+
+def _numbers(who: str, name: str, cells: list[str], lines: list[int]) -> list[float]:
+    """A column of finite numbers."""
+    try:
+        numbers = list(map(float, cells))
+    except ValueError:
+        numbers = []
+    if numbers and all(map(math.isfinite, numbers)):
+        return numbers
+    _check_missing(who, name, cells, lines)
+    for line, cell in zip(lines, cells, strict=True):
+        if not _is_number(cell) or not math.isfinite(float(cell)):
+            wanted = "a finite number" if _is_number(cell) else "a number in every row"
+            came = f"{who}: line {line}: column {name!r:.60} is {cell.strip()!r:.40}"
+            raise ValueError(f"{came}, wanted {wanted}")
+    return numbers
+
+
+def _check_missing(who: str, name: str, cells: Sequence[str], lines: list[int]) -> None:
+    missing = [place for place, cell in enumerate(cells) if cell.strip().lower() in MISSING]
+    if missing:
+        first = f"line {lines[missing[0]]}: column {name!r:.60} is {cells[missing[0]]!r:.20}"
+        raise ValueError(f"{who}: {first}, wanted a value ({len(missing)} missing in this column)")
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def told(names: Sequence[str]) -> str:
+    """The first of these names."""
+    more = [f"{len(names) - MOST_NAMES} more"] if len(names) > MOST_NAMES else []
+    return ", ".join([f"{name:.40}" for name in names[:MOST_NAMES]] + more)
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:120] or type(error).__name__

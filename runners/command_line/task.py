@@ -1,0 +1,121 @@
+"""What is to be learned of a table: which classes there are or which number, and as tensors."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from .table import Table, told
+
+if TYPE_CHECKING:
+    import torch
+
+MOST_CLASSES = 100  # beyond, numbers are taken for what a regression wants
+RESOLVED = 1e-5  # of its distance from 0: a spread below is not told apart in float32
+
+
+class Task(NamedTuple):
+    """The columns that a model reads, and the classes in the order of its outputs.
+
+    `classes` are None for a regression; text as it stands in the file, whole numbers without a dot.
+    """
+
+    columns: list[str]
+    classes: list[str] | None
+
+    @classmethod
+    def of(cls, table: Table, regression: bool) -> "Task":
+        """ValueError unless there are two classes or more, or numbers to predict.
+
+        And for a column that float32 cannot hold, or does not tell apart.
+        """
+        features(table)
+        spread, offset = table.X.std(axis=0), table.X.mean(axis=0)
+        for name, varies, around in zip(table.columns, spread, offset, strict=True):
+            if 0 < varies < RESOLVED * abs(around):
+                came = f"column {name!r:.60} varies by {varies:.3g} around {around:.6g}"
+                raise ValueError(f"{table.who}: {came}, wanted that subtracted, for float32")
+        if regression:
+            numbers(table)
+            return cls(table.columns, None)
+        names, fractions = _class_names(table)
+        found = sorted(set(names), key=_in_order(names))
+        if len(found) < 2:
+            raise ValueError(f"{table.who}: the target has one class only, {found[0]!r:.60}")
+        if fractions or len(found) > MOST_CLASSES:
+            came = f"{table.who}: the target has {len(found)} different values"
+            raise ValueError(f"{came}, {told(found)}: wanted classes, or --regression")
+        return cls(table.columns, found)
+
+    def tensors(self, table: Table, device: Any = "cpu") -> "list[torch.Tensor]":
+        """[X, y] in float32, y as the loss of the task takes it: [N, 1], or [N] of class indices.
+
+        ValueError for a label that is no class, and for what float32 cannot hold.
+        """
+        import torch
+
+        X = features(table).to(device)
+        if self.classes is None:
+            y = torch.tensor(numbers(table), dtype=torch.float32).reshape(-1, 1)
+            if not y.isfinite().all():
+                raise ValueError(f"{table.who}: the target is beyond what float32 holds")
+            return [X, y.to(device)]
+        names, _ = _class_names(table)
+        places = {name: place for place, name in enumerate(self.classes)}
+        if strange := [name for name in names if name not in places]:
+            came = f"{table.who}: the target has {strange[0]!r:.60}"
+            raise ValueError(f"{came}, wanted one of {told(self.classes)}")
+        indices = torch.tensor([places[name] for name in names])
+        two = len(self.classes) == 2
+        return [X, (indices.reshape(-1, 1).float() if two else indices).to(device)]
+
+    def __str__(self) -> str:
+        what = "a number" if self.classes is None else f"{len(self.classes)} classes"
+        which = "" if self.classes is None else f": {told(self.classes)}"
+        return f"features {told(self.columns)}; target {what}{which}"
+
+
+def features(table: Table) -> "torch.Tensor":
+    """X in float32. ValueError for a value that it cannot hold."""
+    import torch
+
+    with np.errstate(over="ignore"):
+        X = table.X.astype(np.float32, order="C")
+    if not np.isfinite(X).all():
+        name = table.columns[np.argwhere(~np.isfinite(X))[0][1]]
+        raise ValueError(f"{table.who}: column {name!r:.60} is beyond what float32 holds")
+    return torch.from_numpy(X)
+
+
+def numbers(table: Table) -> list[float]:
+    """The target as finite numbers."""
+    found = []
+    for label in table.labels or []:
+        try:
+            found.append(float(label))
+        except ValueError:
+            found.append(np.nan)
+        if not np.isfinite(found[-1]):
+            raise ValueError(f"{table.who}: the target is {label!r:.40}, wanted finite numbers")
+    return found
+
+
+def _class_names(table: Table) -> tuple[list[str], bool]:
+    """The class of each row as text, and whether these are numbers that are not whole."""
+    labels = table.labels or []
+    try:
+        values = [float(label) for label in labels]
+    except ValueError:
+        return [str(label) for label in labels], False
+    whole = all(value.is_integer() for value in values)
+    return [str(int(value)) if whole else str(value) for value in values], not whole
+
+
+def _in_order(names: Sequence[str]) -> Any:
+    """Numbers by their size, text by its letters."""
+    try:
+        for name in names:
+            float(name)
+    except ValueError:
+        return str
+    return float

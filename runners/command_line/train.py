@@ -1,0 +1,140 @@
+"""`train`: a net on the rows of a table, the best weights and run.json into a directory."""
+
+import argparse
+import dataclasses
+import tempfile
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+
+import opnet
+from opnet import plots
+from opnet.environment import environment
+from opnet.tensors import pick_device
+
+from .. import EarlyStopping, RunnerV2_1, named
+from .evaluate import judged, shown
+from .out import Out
+from .record import Record, read_record
+from .settings import Settings, given_in
+from .table import read
+from .task import Task
+from .trained import Trained, parts
+
+
+def run(chosen: argparse.Namespace, out: Out) -> int:
+    given = given_in(chosen)
+    before = read_record(Path(chosen.config), given) if chosen.config else None
+    settings = before.settings if before else Settings(**given)
+    if chosen.fast_dev_run:
+        return _fast_dev_run(settings, out)
+    record = train(settings, out, before if "data" not in given else None, resume=chosen.resume)
+    scores = record.more["scores"]
+    written = f"[Written] {settings.out}"
+    out.result(f"{shown(scores)}\n{written}", {"checkpoint": settings.out, "scores": scores})
+    return 0
+
+
+def train(
+    settings: Settings, out: Out, before: Record | None = None, *, resume: bool = False
+) -> Record:
+    """One `RunnerV2_1.train`; its record is in `settings.out` from before the first epoch on.
+
+    ValueError where the rows are not those of the run `before`; other differences are told.
+    """
+    started, directory = time.monotonic(), Path(settings.out)
+    out.note(f"[Settings] {settings}")
+    table = read(settings)
+    task = Task.of(table, settings.regression)
+    device = pick_device(settings.device)
+    if before:
+        before.check_unchanged(table)
+        for change in _changes(before.more.get("environment"), environment(device)):
+            out.note(f"[Config] {change}: the last bits may differ")
+    sets = parts(settings, table, task, device)
+    out.note(f"[Data] {table.who}: {', '.join(f'{n} {len(X)}' for n, (X, _) in sets.items())} rows")
+    out.note(f"[Data] {task}")
+    generator = torch.Generator().manual_seed(settings.seed)
+    runner = _runner(settings, task, sets["train"], generator)
+    stopping = EarlyStopping(settings.early_stopping) if settings.early_stopping else None
+    more: dict[str, Any] = {
+        "sha256": table.sha256,
+        "environment": environment(device),
+        "ended": None,
+    }
+    record = Record(settings, task, more)
+    begun = SimpleNamespace(on_train_begin=lambda _: record.write(directory))
+    try:
+        with out.progress() as log_epochs:
+            runner.train(
+                sets["train"],
+                sets["dev"],
+                num_epochs=settings.epochs,
+                log_epochs=log_epochs,
+                save_dir=directory,
+                keep="best_loss",
+                callbacks=[begun, *([stopping] if stopping else [])],
+                batch_size=settings.batch_size,
+                generator=generator,
+                save_every=settings.save_every,
+                resume=resume,
+                threads=settings.threads,
+            )
+        more["ended"] = (
+            "stopped early" if stopping and stopping.stopped_epoch is not None else "done"
+        )
+    except BaseException as error:
+        more["ended"] = type(error).__name__
+        raise
+    finally:
+        if runner.train_loss:
+            more["seconds"] = round(time.monotonic() - started, 3)
+            more["kept_epoch"] = runner.kept_epoch
+            more["scores"] = judged(runner, sets)
+            more["history"] = dict(runner.history)
+            record.write(directory)
+    return record
+
+
+def _changes(was: Any, now: dict[str, Any]) -> list[str]:
+    """Versions, threads and device that are not those of a run before."""
+    was = was if isinstance(was, dict) else {}
+    return [f"{k} was {was.get(k)}, is {now[k]}" for k in now if was.get(k) != now[k]]
+
+
+def _runner(
+    settings: Settings, task: Task, rows: list[Any], generator: torch.Generator
+) -> RunnerV2_1:
+    """A net that reads columns as they stand in the file: its first op rescales them."""
+    X, y = rows
+    outputs = 1 if task.classes is None or len(task.classes) == 2 else len(task.classes)
+    head: opnet.Op = opnet.Logistic() if outputs == 1 else opnet.Softmax()
+    if task.classes is None:
+        head = opnet.Rescale.of(y).undo()
+    sizes = [X.shape[1], *settings.hidden, outputs]
+    how = {"generator": generator, "device": X.device}
+    inner = named.net(sizes, settings.activation, head, **how)
+    model = opnet.Sequential(opnet.Rescale.of(X), *inner.layers)
+    optimizer = named.optimizer(settings.optimizer, settings.lr, model, weight_decay=settings.l2)
+    loss_fn, metric = named.judges(model)
+    return RunnerV2_1(model, optimizer, metric, loss_fn)
+
+
+def _fast_dev_run(settings: Settings, out: Out) -> int:
+    """One epoch, one evaluation, save, load, plot: whether all of it works, and nothing stays."""
+    from .plot import figure_of
+
+    with tempfile.TemporaryDirectory() as nowhere:
+        short = dataclasses.replace(settings, epochs=1, out=nowhere, save_every=None)
+        scores = train(short, out).more["scores"]
+        trained = Trained.at(nowhere, {})
+        sets = trained.sets({})
+        if judged(trained.runner(), sets) != scores:
+            raise RuntimeError("the model that was loaded judges otherwise than the one saved")
+        curves = len(trained.task.columns) != 2 or trained.task.classes is None
+        plots.save(figure_of(trained, sets, curves=curves), Path(nowhere) / "figure.png")
+    out.result(f"{shown(scores)}\n[Fast dev run] all works, nothing was kept", {"scores": scores})
+    return 0

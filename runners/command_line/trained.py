@@ -1,0 +1,65 @@
+"""A run that is on disk: its record and its model, and the rows that it was trained on."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from .. import RunnerV2_1, named
+from .record import NAME, Record, read_record
+from .settings import Settings, Usage
+from .table import Table, read
+from .task import Task
+
+PARTS = ("train", "dev", "test")
+
+
+class Trained(NamedTuple):
+    """The model of a checkpoint with what its run.json tells; settings given as flags go first."""
+
+    record: Record
+    model: Any
+
+    @classmethod
+    def at(cls, directory: str, given: dict[str, Any]) -> "Trained":
+        """ValueError or CheckpointError for a directory that `train` has not written."""
+        from opnet import load
+
+        return cls(read_record(Path(directory) / NAME, given), load(directory))
+
+    @property
+    def task(self) -> Task:
+        return self.record.task
+
+    def runner(self) -> RunnerV2_1:
+        loss_fn, metric = named.judges(self.model)
+        return RunnerV2_1(self.model, None, metric, loss_fn)
+
+    def sets(self, given: dict[str, Any]) -> dict[str, Any]:
+        """The parts of the rows that the run has read, or all of other ones that were given."""
+        if self.record.settings.data == "-" and "data" not in given:
+            raise Usage("the rows of the run came from stdin, wanted --data")
+        table = read(self.record.settings, self.task.columns)
+        if given.keys() & {"data", "rows", "noise", "seed"}:
+            return {"data": self.task.tensors(table)}
+        self.record.check_unchanged(table)
+        return parts(self.record.settings, table, self.task)
+
+
+def parts(settings: Settings, table: Table, task: Task, device: Any = "cpu") -> dict[str, Any]:
+    """{"train": [X, y], "dev": ..., "test": ...} in a seeded order; of no test rows no test."""
+    from opnet import split
+
+    count = len(table.X)
+    dev, test = (_rows(size, count) for size in (settings.dev_size, settings.test_size))
+    sizes = count - dev - test, dev, test
+    if min(sizes[:2]) < 1:
+        asked = f"{table.who}: {count} rows, {dev} of them for dev and {test} for test"
+        raise ValueError(f"{asked}: wanted some to train on and for dev")
+    X, y = task.tensors(table)
+    rows = split(X, y, tuple(filter(None, sizes)), seed=settings.seed)
+    sets = dict(zip(PARTS, rows, strict=False))
+    return {name: [part.to(device) for part in pair] for name, pair in sets.items()}
+
+
+def _rows(size: float, count: int) -> int:
+    """A share of the rows, or a number of them."""
+    return round(size * count) if isinstance(size, float) and size < 1 else int(size)

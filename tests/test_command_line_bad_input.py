@@ -1,0 +1,186 @@
+"""Bad input on the command line: one line that names it, the exit code, and no file changed."""
+
+import json
+
+import numpy as np
+import pytest
+
+from runners.command_line import main
+
+GOOD = "a,b,y\n" + "".join(f"{i},{i % 3},{i % 2}\n" for i in range(12))
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """A file, a run on it, and a directory that holds another model."""
+    where = tmp_path_factory.mktemp("world")
+    (where / "good.csv").write_text(GOOD)
+    (where / "file").write_text("a file")
+    (where / "noise.npz").write_bytes(b"PK no archive")
+    rows, labels = np.arange(24.0).reshape(12, 2), np.arange(12) % 2
+    arrays = {
+        "noX": {"y": labels},
+        "noy": {"X": rows},
+        "pickled": {"X": np.array([["a"], [1]], dtype=object)},
+        "flat": {"X": rows.ravel(), "y": labels},
+        "short": {"X": rows, "y": labels[:5]},
+        "infinite": {"X": np.where(rows == 3, np.inf, rows), "y": labels},
+        "good": {"X": rows, "y": labels},
+        "wide": {"X": np.ones((4, 3)), "y": labels[:4]},
+    }
+    for name, content in arrays.items():
+        np.savez(where / f"{name}.npz", **content)
+    how = ["--data", str(where / "good.csv"), "--target", "y", "--epochs", "2", "-q"]
+    assert main(["train", *how, "--out", str(where / "run")]) == 0
+    assert main(["train", *how, "--out", str(where / "other"), "--hidden", "7"]) == 0
+    told = json.loads((where / "run" / "run.json").read_text())
+    for name, change in {
+        "strange": {"settings": {"colour": 1}},
+        "wrong": {"settings": {"epochs": "many"}},
+        "unlisted": {"settings": {"hidden": 3}},
+        "listed": {"settings": []},
+        "later": {"version": 9},
+        "foreign": {"format": "?"},
+    }.items():
+        (where / f"{name}.json").write_text(json.dumps(told | change))
+    (where / "damaged.json").write_text('{"format": ')
+    return where
+
+
+def contents(where):
+    return {path: path.read_bytes() for path in where.rglob("*") if path.is_file()}
+
+
+def ended(words, capsys):
+    """Exit code and stderr."""
+    try:
+        code = main(words.split())
+    except SystemExit as end:
+        code = end.code
+    out, err = capsys.readouterr()
+    assert out == ""
+    return code, err
+
+
+TABLES = {  # a CSV, what is said of it
+    "": "is empty, wanted rows",
+    "\n\n": "is empty, wanted rows",
+    "a,b,y\n": "has names and no rows",
+    "a,b,y\n1,2,0\n3,,1\n": "line 3: column 'b' is '', wanted a value (1 missing in this column)",
+    "a,b,y\n1,NA,0\n3,na,1\n": "line 2: column 'b' is 'NA', wanted a value (2 missing",
+    "a,b,y\n1,nan,0\n3,4,1\n": "line 2: column 'b' is 'nan', wanted a value",
+    "a,b,y\n1,2,0\n3,4,?\n": "line 3: column 'y' is '?', wanted a value",
+    "a,b,y\n1,red,0\n3,blue,1\n": "line 2: column 'b' is 'red', wanted a number in every row",
+    "a,b,y\n1,2,0\n3,inf,1\n": "line 3: column 'b' is 'inf', wanted a finite number",
+    "a,b,y\n1,2,0\n3,4,0\n": "the target has one class only, '0'",
+    "a,b,y\n1,2,0.5\n3,4,0.25\n": "the target has 2 different values, 0.25, 0.5: wanted classes",
+    "a,b,z\n1,2,0\n3,4,1\n": "has no column 'y', wanted one of a, b, z",
+    "1,2,0\n3,4,1\n": "has no column 'y', wanted one of 0, 1, 2",
+    "a,b,y\n1,2,0\n3,4\n": "line 3 has 2 cells, line 1 has 3",
+    "a,b,y\n1,2,0\n3,4,1,9\n": "line 3 has 4 cells, line 1 has 3",
+    "a,a,y\n1,2,0\n3,4,1\n": "columns 0 and 1 are both named 'a'",
+    "a,,y\n1,2,0\n3,4,1\n": "column 1 has no name in line 1",
+    "y\n0\n1\n": "has no column but the target",
+    "a;b;y\n1;2;0\n": "line 1 is parted by ';', wanted commas",
+    'a,b,y\n1,"2,0\n': "no CSV: unexpected end of data",
+    "a,b,y\n1,1e300,0\n3,4,1\n": "column 'b' is beyond what float32 holds",
+    "a,b,y\n1,1700000001,0\n3,1700000002,1\n": "column 'b' varies by 0.5 around 1.7e+09",
+    "a,b,y\n1,2,0\n3,4,1\n": "2 rows, 0 of them for dev and 0 for test",
+    b"a,b,y\n1,2,0\n3,4,\xe9\n": "line 3 is not UTF-8: byte 0xe9",
+    b"\xff\xfea\x00,\x00": "line 1 is not UTF-8: byte 0xff",
+    "a,b,y\n1,\0,0\n3,4,1\n": "line 2: column 'b' is '\\x00', wanted a number",
+}
+
+
+@pytest.mark.parametrize(("text", "said"), TABLES.items())
+def test_a_bad_table_is_one_line(tmp_path, capsys, text, said):
+    path = tmp_path / "bad.csv"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    code, err = ended(f"train --data {path} --target y --out {tmp_path}/run -q", capsys)
+    assert (code, err.count("\n")) == (1, 1)
+    assert err.startswith(f"error: {path}: ")
+    assert said in err
+    assert not (tmp_path / "run").exists()
+
+
+USAGE = {
+    "": "the following arguments are required: COMMAND",
+    "fit": "invalid choice: 'fit'",
+    "train": "--data is missing",
+    "train --data good.csv": "--target is missing, wanted a column of good.csv: a, b, y",
+    "train --dat moons": "unrecognized arguments: --dat moons",
+    "train --data=": "argument --data: '' names nothing",
+    "train --data moons --epochs 0": "argument --epochs: '0' is not a whole number from 1",
+    "train --data moons --epochs 2.5": "argument --epochs: '2.5' is not a whole number",
+    "train --data moons --epochs 99999999999999": "argument --epochs: '99999999999999' is not",
+    "train --data moons --lr nan": "argument --lr: 'nan' is not a finite number >= 0",
+    "train --data moons --lr -1": "argument --lr: '-1' is not a finite number >= 0",
+    "train --data moons --hidden 20 x": "argument --hidden: 'x' is not a whole number",
+    "train --data moons --hidden 0": "argument --hidden: '0' is not a whole number",
+    "train --data moons --activation sine": "argument --activation: 'sine' is not one of elu, ",
+    "train --data moons --optimizer lbfgs": "argument --optimizer: 'lbfgs' is not one of adagrad",
+    "train --data moons --dev-size 1.5": "argument --dev-size: '1.5' is neither a share nor",
+    "train --data moons --device gpu": "argument --device: 'gpu' is not auto, cpu, cuda",
+    "train --data moons -q -v": "not allowed with argument",
+    "train --data moons --resume --fast-dev-run": "not allowed with argument",
+    "train --config strange.json": "strange.json: 'colour' is no setting",
+    "train --config wrong.json": "wrong.json: epochs: 'many' is not a whole number",
+    "train --config unlisted.json": "unlisted.json: hidden is 3, wanted a list",
+    "train --config listed.json": "listed.json: settings are a list, wanted an object",
+    "eval": "the following arguments are required: --checkpoint",
+    "predict --checkpoint run": "--data is missing, wanted the rows to predict",
+    "predict --checkpoint run --data good.csv --json --out p.csv": "exclude each other",
+    "plot --checkpoint run": "the following arguments are required: --out",
+    "plot --checkpoint run --out a.png --features a z": "'z' is no column of the model",
+    "plot --checkpoint run --out a.png --features a a": "--features wants two columns",
+    "plot --checkpoint run --out a.png --fixed a=x": "'a=x' is not COLUMN=VALUE",
+    "info --loud": "unrecognized arguments: --loud",
+}
+FAILED = {
+    "train --data nowhere.csv --target y": "nowhere.csv: no such file or directory",
+    "train --data . --target y": ".: wanted FILE.csv, FILE.npz or moons",
+    "train --data run --target y": "run: wanted FILE.csv, FILE.npz or moons, circles, blobs",
+    "train --data noX.npz": "noX.npz: has no X, but y",
+    "train --data noy.npz": "noy.npz: has no y, but X",
+    "train --data pickled.npz": "pickled.npz: no .npz of plain arrays: Object arrays cannot",
+    "train --data noise.npz": "noise.npz: no .npz of plain arrays",
+    "train --data flat.npz": "flat.npz: X is float64 [24], wanted numbers [N, I]",
+    "train --data short.npz": "short.npz: y is int64 [5], wanted a number or a text for each",
+    "train --data infinite.npz": "infinite.npz: X[1, 1] is inf, wanted a finite number",
+    "train --data good.csv --target 7": "good.csv: has no column '7', wanted one of a, b, y",
+    "train --data moons --dev-size 900 --test-size 200": "moons: 1000 rows, 900 of them for dev",
+    "train --data moons --dev-size 0": "0 of them for dev",
+    "train --data moons --device cuda:99": "cuda",
+    "train --data good.csv --target y --out other": "other: holds another model",
+    "train --data good.csv --target y --out file": "file: cannot be made: File exists",
+    "train --data good.csv --target y --regression --lr 1e30 --optimizer sgd --out new": "loss",
+    "train --config nowhere.json": "nowhere.json: no such file",
+    "train --config damaged.json": "damaged.json: is damaged, wanted JSON",
+    "train --config later.json": "later.json: version 9, this opnet reads 1",
+    "train --config foreign.json": "foreign.json: is no run of opnet",
+    "eval --checkpoint nowhere": "nowhere/run.json: no such file",
+    "eval --checkpoint run --data wide.npz": "wide.npz: has 3 columns, the model wants 2: a, b",
+    "predict --checkpoint run --data nowhere.npz": "nowhere.npz: no such file",
+    "predict --checkpoint run --data good.csv --out file/p.csv": "p.csv: cannot be written",
+    "plot --checkpoint run --out a.bmp": "a.bmp ends in '.bmp', wanted one of .png",
+    "plot --checkpoint run --out file/a.png": "file/a.png: cannot be written",
+}
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [*((words, 2, said) for words, said in USAGE.items())]
+    + [(words, 1, said) for words, said in FAILED.items()],
+)
+def test_a_bad_command_is_one_line_and_changes_nothing(
+    world, monkeypatch, capsys, words, code, said
+):
+    monkeypatch.chdir(world)
+    quiet = " -q" if words.startswith("train") and " -q" not in words else ""
+    before = contents(world)
+    came, err = ended(words + quiet, capsys)
+    assert (came, err.count("\n")) == (code, 1), err
+    assert said in err
+    after = contents(world)
+    assert before.items() <= after.items()
+    assert all(path.is_relative_to(world / "new") for path in after.keys() - before.keys())

@@ -1,4 +1,11 @@
-"""What stands between epochs: objects to pass as `train(callbacks=[...])`."""
+"""What stands between epochs: objects to pass as `train(callbacks=[...])`.
+
+A callback has some of `on_train_begin(runner)`, `on_epoch_end(runner, epoch)`,
+`on_train_end(runner)`. With `called_every = k` the second comes after every k-th epoch and after
+the last one, and nobody waits for those in between. A class with `reads_only_histories = True` is
+told of each epoch when many are read together: the histories end with that epoch, the model may be
+further on. If it stops the run there, the epochs beyond never were.
+"""
 
 import math
 from typing import Any
@@ -15,6 +22,8 @@ class EarlyStopping:
     ValueError or TypeError for a patience below 1, a min_delta that is not finite or below 0.
     Source: Prechelt 1998, as a patience: Goodfellow, Bengio, Courville 2016, algorithm 7.1.
     """
+
+    reads_only_histories = True
 
     def __init__(self, patience: int, min_delta: float = 0.0) -> None:
         self.patience = check_count("EarlyStopping: patience", patience)

@@ -51,16 +51,18 @@ def main(settings: argparse.Namespace) -> Outcome:
     from experiments import moons_figures
     from experiments.two_moons import bayes_limit
     from opnet import Linear, Logistic, Model_MLP_L2, Sequential
+    from runners import Snapshots
 
     sets, device, epochs = rows(settings), settings.device, settings.epochs
     generator = torch.Generator().manual_seed(settings.seed)
     model = Model_MLP_L2(2, settings.hidden, 1, generator=generator, device=device)
     line = Sequential(Linear(2, 1, generator=generator, device=device), Logistic())
-    film = moons_figures.Film(epochs) if settings.animate and not settings.no_figures else None
+    every = max(1, epochs // moons_figures.SNAPSHOTS)
+    snapshots = Snapshots(every) if settings.animate and not settings.no_figures else None
     how = {
         "keep": settings.keep,
         "save_dir": settings.save_dir,
-        "callbacks": [film] if film else [],
+        "callbacks": [snapshots] if snapshots else [],
         "save_every": settings.save_every,
         "resume": settings.resume,
     }
@@ -80,7 +82,7 @@ def main(settings: argparse.Namespace) -> Outcome:
         "data": moons_figures.data(sum(len(X) for X, _ in sets.values()), settings.seed),
         "boundary": moons_figures.boundaries(both, sets),
     }
-    animations = {"moving_boundary": film.shown(sets)} if film else {}
+    animations = {"moving_boundary": moons_figures.film(snapshots, sets)} if snapshots else {}
     return Outcome(figures=figures, animations=animations, written=written)
 
 

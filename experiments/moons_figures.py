@@ -52,6 +52,11 @@ def boundaries(runners: "dict[str, RunnerV2_1]", sets: dict[str, Any]) -> "Figur
     return drawing
 
 
+def every(epochs: int) -> int:
+    """How often a film of so many epochs wants a snapshot."""
+    return max(1, epochs // SNAPSHOTS)
+
+
 def film(snapshots: "Snapshots", sets: dict[str, Any]) -> "FuncAnimation":
     """The moving boundary. Most frames are of early epochs, which move it most.
 

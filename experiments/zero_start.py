@@ -46,7 +46,7 @@ class Run:
 
 
 def arguments() -> argparse.ArgumentParser:
-    return flags.parser("zero_start", __doc__)
+    return flags.parser("zero_start", __doc__, fast={"SEEDS": 1, "EPOCHS": 1})
 
 
 def main(settings: argparse.Namespace) -> Outcome:

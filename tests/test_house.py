@@ -42,7 +42,7 @@ LEVELS = [
 ]
 KNOW_NO_CLASS = {"walk", "step", "captured", "walks", "checkpoint", "gradcheck", "parallel"}
 LAYER_FAMILIES = {*LEVELS[2], *LEVELS[4], "models"}
-EDGE = ("__main__", "cli", "ends", "flags", "rows", "sources")  # what scripts import first
+EDGE = ("__main__", "cli", "ends", "fast", "flags", "rows", "sources")  # what scripts import first
 MAY_USE_AUTOGRAD = {"bridge", "gradcheck"}
 
 

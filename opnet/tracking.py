@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor
 
 from .errors import check_path
@@ -38,8 +39,17 @@ class EventFiles:
 
     def histogram(self, tag: str, tensor: Tensor, step: int) -> None:
         """How its elements are spread; those that are not finite are left out."""
-        if len(finite := tensor[tensor.isfinite()]):
-            self._writer.add_histogram(tag, finite.cpu(), step, bins=BINS)
+        values = tensor[tensor.isfinite()].double().cpu()
+        if len(values):
+            low, high = (float(end) for end in values.aminmax())
+            bins = BINS if low < high else 1
+            found = {"min": low, "max": high, "num": len(values)}
+            found |= {"sum": float(values.sum()), "sum_squares": float(values @ values)}
+            limits = torch.linspace(low, high, bins + 1, dtype=values.dtype)[1:].tolist()
+            counts = torch.histc(values, bins).tolist()
+            self._writer.add_histogram_raw(
+                tag, **found, bucket_limits=limits, bucket_counts=counts, global_step=step
+            )
 
     def figure(self, tag: str, drawing: "Figure", step: int) -> None:
         import numpy as np

@@ -1,5 +1,6 @@
 """When the callbacks of a run are called."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,13 +17,12 @@ class Calls:
         called = [callback for callback in callbacks if hasattr(callback, "on_epoch_end")]
         self.readers = [c for c in called if can_drop and reads_only_histories(c)]
         self.lookers = [c for c in called if not (can_drop and reads_only_histories(c))]
-        self.pauses = [every(looker) for looker in self.lookers]
+        self.pause = min([every(looker) for looker in self.lookers], default=math.inf)
         self.nobody_acts = all(map(only_looks, self.lookers))
 
     def due(self, done: int, last: bool) -> list[Any]:
         """Who looks at the run after so many epochs."""
-        pauses = zip(self.lookers, self.pauses, strict=True)
-        return [looker for looker, pause in pauses if last or done % pause == 0]
+        return [looker for looker in self.lookers if last or done % every(looker) == 0]
 
     def look(self, due: list[Any], epoch: int) -> None:
         """Call who is due; after an epoch that turns out to be the last one, all who look."""

@@ -79,8 +79,8 @@ class Run:
         self.epochs_read, self.read_at = 0, time.monotonic()
         self.last = best.kept.snapshot
         elements = sum(tensor.numel() for tensor in self.last.tensors())
-        pauses = [1] if self.observe else self.calls.pauses
-        limit = min([log.log_epochs or MOST_EPOCHS_UNREAD, MOST_EPOCHS_UNREAD, *pauses])
+        pause = 1 if self.observe else self.calls.pause
+        limit = int(min(log.log_epochs or MOST_EPOCHS_UNREAD, MOST_EPOCHS_UNREAD, pause))
         self.of_rows = getattr(runner.metric, "of_rows", None)
         if plan.what == "epochs" and predicted * limit > MOST_UNREAD:
             self.of_rows = None  # the scores are recorded with the epoch
@@ -127,14 +127,15 @@ class Run:
         if self.schedule:
             self.runner.optimizer.lr = rate_of(self.schedule, epoch)
         self.unread.append(self._replayed() or self._epoch())
-        done = epoch + 1
-        due = self.calls.due(done, last=done == self.log.num_epochs)
+        last = epoch + 1 == self.log.num_epochs
+        due = self.calls.due(epoch + 1, last) if self.calls.lookers else []
         late = time.monotonic() - self.read_at >= SECONDS_BETWEEN_UPDATES
         if due or late or self.runner.stop or len(self.unread) >= self.most_unread:
             self.read()
         if self.observe:
             self.observe(self.runner.dev_loss[-1])
-        self.calls.look(due, self.epochs_read - 1)
+        if due or self.runner.stop:
+            self.calls.look(due, self.epochs_read - 1)
 
     def _tell(self) -> None:
         """Call who reads. If the epoch is the last one, what has run beyond never was."""

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from experiments import cli, fast
-from experiments.__main__ import NEED_THE_MACHINE, scripts
+from experiments.__main__ import scripts
 
 CHECKPOINT = Path(__file__).parents[1] / "checkpoints" / "moons"
-ELSEWHERE = (*NEED_THE_MACHINE, "durability")  # tests/test_benchmark.py, tests/test_faults.py
+ELSEWHERE = ("benchmark", "durability")  # tests/test_benchmark.py, tests/test_faults.py
 NAMES = [name for name in scripts() if name not in ELSEWHERE]
-DRAW_NOTHING = ("estimators", "gradient_check", "neurons")
+DRAW_NOTHING = ("estimators", "gradient_check", "neurons", "overhead")
 
 
 def settings_of(module, name, *more):

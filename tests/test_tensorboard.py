@@ -105,6 +105,25 @@ def test_nothing_of_a_run_changes(moons, tmp_path, how, made, every):
     assert all(map(torch.equal, *ends))
 
 
+@pytest.mark.parametrize(
+    ("values", "counts"),
+    [
+        ([0.0, 0.125, 3.0, 1.5, 3.0], [1, 1, 1, 2]),
+        ([0.25] * 6, [6]),
+        ([-(2.0**100)], [1]),
+    ],
+)
+def test_a_histogram_counts_every_element_once(tmp_path, values, counts):
+    files = EventFiles(tmp_path)
+    files.histogram("h", torch.tensor(values, dtype=torch.bfloat16), 3)
+    files.close()
+    (point,) = read(tmp_path).Histograms("h")
+    found = point.histogram_value
+    assert (found.num, found.min, found.max) == (len(values), min(values), max(values))
+    assert [n for n in found.bucket if n] == counts
+    assert found.bucket_limit[-1] == max(values)
+
+
 def test_what_is_not_finite_is_left_out(tmp_path):
     files = EventFiles(tmp_path)
     files.histogram("some", torch.tensor([1.0, torch.inf, 2.0, torch.nan]), 0)

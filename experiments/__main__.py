@@ -1,7 +1,7 @@
 """Lists the experiments; runs all of them; holds every number of the sources to account.
 
 `python -m experiments`          a line for each script
-`python -m experiments all`      runs all but what takes times, each into its own directory in --out
+`python -m experiments all`      runs all but benchmark and overhead, each into a directory in --out
 `python -m experiments ledger`   every number of the sources, obtained again; exits 1 if one fails
 """
 

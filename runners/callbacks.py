@@ -111,10 +111,12 @@ class TensorBoard:
                     self._files.histogram(f"{kind}/{name}.{key}", tensor, step)
 
     def on_train_end(self, runner: Any) -> None:
-        if self._sets and runner.dev_loss:
-            drawn = self._boundary(runner).plot()
-            self._files.figure("boundary", drawn.figure_, len(runner.dev_loss) - 1)
-        self._files.close()
+        try:
+            if self._sets and runner.dev_loss:
+                drawn = self._boundary(runner).plot()
+                self._files.figure("boundary", drawn.figure_, len(runner.dev_loss) - 1)
+        finally:
+            self._files.close()
 
     def _boundary(self, runner: Any, **how: Any) -> Any:
         from opnet.plots import DecisionBoundary

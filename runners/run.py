@@ -148,9 +148,9 @@ class Run:
 
     def _can_drop(self) -> bool:
         """Whether a snapshot holds all that goes on from one epoch to the next."""
-        drawn = self.batches or generators(self.runner.model)
-        told = self.schedule or self.resumable
-        return not (drawn or told) and keeps_as_usual(self.runner.optimizer)
+        model, told = self.runner.model, self.batches or self.schedule or self.resumable
+        draws = generators(model) or any(hasattr(part, "generator") for part in every_part(model))
+        return not (told or draws) and keeps_as_usual(self.runner.optimizer)
 
     def _replayed(self) -> Epoch | None:
         if self._moved():

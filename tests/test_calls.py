@@ -6,7 +6,18 @@ import pytest
 import torch
 from recorder import Recorder, StopAt, histories, weights
 
-from opnet import Adam, BatchGD, BinaryCrossEntropyLoss, Model_MLP_L2, Momentum, accuracy
+from opnet import (
+    Adam,
+    BatchGD,
+    BinaryCrossEntropyLoss,
+    Dropout,
+    Linear,
+    Logistic,
+    Model_MLP_L2,
+    Momentum,
+    Sequential,
+    accuracy,
+)
 from runners import EarlyStopping, RunnerV2_1, run
 
 STEPS = ("eager", "captured")
@@ -118,6 +129,23 @@ def test_who_reads_only_histories_is_not_waited_for(make):
     make(num_epochs=50, callbacks=[reads])
     assert reads.calls == list(range(50))
     assert same(reads.weights[0], reads.weights[-1])
+
+
+@pytest.mark.parametrize("generator", [None, torch.Generator()], ids=["global", "own"])
+def test_a_dropout_has_drawn_no_more_than_the_epochs_that_count(moons, generator):
+    ends = []
+    for kind in (Stopping, EarlyStopping):
+        for draws in (torch.default_generator, generator or torch.default_generator):
+            draws.manual_seed(0)
+        model = Sequential(
+            Linear(2, 8), Dropout(0.5, generator=generator), Linear(8, 1), Logistic()
+        )
+        runner = RunnerV2_1(model, BatchGD(1.0, model), accuracy, BinaryCrossEntropyLoss(model))
+        stopping = kind(3)
+        runner.train(*moons[:2], num_epochs=300, log_epochs=0, callbacks=[stopping])
+        assert stopping.stopped_epoch is not None
+        ends.append((generator or torch.default_generator).get_state().tolist())
+    assert ends[0] == ends[1]
 
 
 @pytest.mark.parametrize("where", ["batches", "schedule", "save_every"])

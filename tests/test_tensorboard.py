@@ -68,6 +68,16 @@ def test_the_gradients_are_those_of_the_epoch(job, moons, tmp_path):
     assert point.histogram_value.max == pytest.approx(float(W.max()), rel=1e-6)
 
 
+def test_a_run_may_be_resumed_with_more_to_look_at_it(job, moons, tmp_path):
+    how = {"save_dir": tmp_path / "run", "save_every": 10, "resume": True}
+    train(job(), moons, num_epochs=20, **how)
+    board, copies = TensorBoard(tmp_path / "board", every=10), Snapshots(every=10)
+    runner = train(job(), moons, num_epochs=35, callbacks=[board, copies], **how)
+    assert [*copies.weights] == [29, 34]
+    assert [point.step for point in read(tmp_path / "board").Scalars("loss/dev")] == [29, 34]
+    assert histories(runner) == histories(train(job(), moons, num_epochs=35))
+
+
 def test_a_second_train_goes_on_where_the_first_ended(job, moons, tmp_path):
     board = TensorBoard(tmp_path, every=10)
     runner = train(job(), moons, num_epochs=20, callbacks=[board])

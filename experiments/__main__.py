@@ -1,7 +1,7 @@
 """Lists the experiments; runs all of them; holds every number of the sources to account.
 
 `python -m experiments`          a line for each script
-`python -m experiments all`      runs all but the benchmark, each into its own directory in --out
+`python -m experiments all`      runs all but benchmark and overhead, each into a directory in --out
 `python -m experiments ledger`   every number of the sources, obtained again; exits 1 if one fails
 """
 
@@ -14,13 +14,13 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from experiments import cli, ends, flags
+from experiments import cli, ends, fast, flags
 from experiments.rows import Row, table
 
 RUNS = "cli.run(arguments(), main)\n"  # the last line of a script
 NEED_ARGUMENTS = ("boundary",)
-NEED_THE_MACHINE = ("benchmark",)  # for minutes, and to themselves
-NO_SOURCES = ("benchmark", "durability", "estimators", "gradient_check", "moons")
+NEED_THE_MACHINE = ("benchmark", "overhead")  # for minutes, and to themselves
+NO_SOURCES = (*NEED_THE_MACHINE, "durability", "estimators", "gradient_check", "moons")
 
 
 def scripts() -> dict[str, Path]:
@@ -44,21 +44,21 @@ def arguments() -> argparse.Namespace:
     everything = commands.add_parser("all", help="run every script", allow_abbrev=False)
     ledger = commands.add_parser("ledger", help="every number of the sources", allow_abbrev=False)
     everything.add_argument("--animate", action="store_true", help="write the animated GIFs too")
-    everything.add_argument("--out", type=flags.path, default=Path("checkpoints/runs"))
-    everything.add_argument(
-        "--ledger", type=flags.path, help="write their ledger there, in Markdown"
-    )
+    everything.add_argument("--out", type=flags.path, default=fast.RUNS)
+    everything.add_argument("--ledger", type=flags.path, help="write it there, in Markdown")
     everything.add_argument("--format", nargs="+", choices=("png", "pdf", "svg"), default=["png"])
+    everything.add_argument("--fast-dev-run", action="store_true", help=fast.HELP)
+    parser.set_defaults(fast_dev_run=False)
     for command in (everything, ledger):
         command.add_argument("--seed", type=flags.whole_number(0), default=0)
         command.add_argument("--device", type=flags.device, default="auto")
         command.add_argument("--quiet", action="store_true", help="print errors only")
-    return parser.parse_args()
+    return fast.elsewhere(parser.parse_args(), everything)
 
 
 def settings_of(module: Any, chosen: argparse.Namespace, out: Path) -> argparse.Namespace:
     """The script's own defaults under what was chosen for all."""
-    settings = module.arguments().parse_args([])
+    settings = module.arguments().parse_args(["--fast-dev-run"] * chosen.fast_dev_run)
     return argparse.Namespace(**vars(settings) | vars(chosen) | {"out": out / settings.name})
 
 

@@ -22,7 +22,7 @@ Losses = dict[str, list[list[float]]]  # of a batch size: the dev losses of each
 
 
 def arguments() -> argparse.ArgumentParser:
-    return flags.parser("batches", __doc__)
+    return flags.parser("batches", __doc__, fast={"SEEDS": 1, "EPOCHS": 1})
 
 
 def main(settings: argparse.Namespace) -> Outcome:

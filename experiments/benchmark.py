@@ -24,7 +24,7 @@ ON_DISK = {False: 20_000_000, True: 400_000}  # rows, by --quick
 
 
 def arguments() -> argparse.ArgumentParser:
-    parser = flags.parser("benchmark", __doc__)
+    parser = flags.parser("benchmark", __doc__, fast={"quick": True, "cases": ["a"]})
     parser.add_argument("--quick", action="store_true", help="smaller sizes, a minute")
     parser.add_argument("--cases", nargs="+", choices=tuple("abcdefghi"), default=[*"abcdefghi"])
     parser.add_argument("--cores", type=flags.whole_number(1), default=1, help="and threads")

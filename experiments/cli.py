@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from experiments import fast
 from experiments.ends import guarded
 from experiments.rows import Outcome, Row, table
 
@@ -62,7 +63,12 @@ def run_main(settings: argparse.Namespace, main: Main) -> Outcome:
     with contextlib.nullcontext() if settings.no_figures else plots.style():
         if not gc.get_freeze_count():
             gc.freeze()  # what is imported by now stays; to look through it takes 0.2 s each time
-        return main(settings)
+        with fast.small(settings, main) as smaller:
+            outcome = main(settings)
+    if smaller:
+        unjudged = [row._replace(verdict=fast.NOT_JUDGED) for row in outcome.rows]
+        return outcome._replace(rows=unjudged)
+    return outcome
 
 
 def save(settings: argparse.Namespace, outcome: Outcome) -> Iterator[Path]:
@@ -89,7 +95,7 @@ def show(outcome: Outcome) -> None:
 
 def print_settings(settings: argparse.Namespace) -> None:
     """One line with every flag and its value, so that a log says how to repeat the run."""
-    shown = {key: value for key, value in vars(settings).items() if key not in ("name", "run")}
+    shown = {key: value for key, value in vars(settings).items() if key not in ("name", "fast")}
     print("[Settings] " + ", ".join(f"{key}: {value}" for key, value in shown.items()))
 
 

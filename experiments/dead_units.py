@@ -26,7 +26,7 @@ BOOK = Source("NNDL 4.4.3")
 
 
 def arguments() -> argparse.ArgumentParser:
-    return flags.parser("dead_units", __doc__)
+    return flags.parser("dead_units", __doc__, fast={"EPOCHS": 1})
 
 
 def main(settings: argparse.Namespace) -> Outcome:

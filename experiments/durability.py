@@ -29,7 +29,7 @@ ENDS = {  # how a trial ends, and in which color
 
 
 def arguments() -> argparse.ArgumentParser:
-    parser = flags.parser("durability", __doc__)
+    parser = flags.parser("durability", __doc__, fast={"trials": 1, "repeats": 1})
     count = flags.whole_number(1)
     parser.add_argument("--trials", type=count, default=24, help="of each fault, at most")
     parser.add_argument("--repeats", type=count, default=30, help="saves to time")

@@ -17,7 +17,7 @@ SPLITS, ROWS, NOISE = 10, 600, 0.2
 
 
 def arguments() -> argparse.ArgumentParser:
-    return flags.parser("estimators", __doc__)
+    return flags.parser("estimators", __doc__, fast={"SPLITS": 2, "ROWS": 60})
 
 
 def main(settings: argparse.Namespace) -> Outcome:

@@ -29,7 +29,7 @@ Losses = dict[str, list[list[float]]]  # of a schedule: the dev losses of each s
 
 
 def arguments() -> argparse.ArgumentParser:
-    return flags.parser("learning_rates", __doc__)
+    return flags.parser("learning_rates", __doc__, fast={"SEEDS": 1, "EPOCHS": 6})
 
 
 def main(settings: argparse.Namespace) -> Outcome:

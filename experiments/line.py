@@ -20,7 +20,7 @@ NAME = "y = 3x + 0.8"
 
 
 def arguments() -> argparse.ArgumentParser:
-    return flags.parser("line", __doc__)
+    return flags.parser("line", __doc__, fast={"STEPS": 300, "MORE_STEPS": 300})
 
 
 def main(settings: argparse.Namespace) -> Outcome:

@@ -23,7 +23,7 @@ CLOSE = 1e-5  # what the rounding of float32 adds up to in STEPS
 
 
 def arguments() -> argparse.ArgumentParser:
-    return flags.parser("line_steps", __doc__)
+    return flags.parser("line_steps", __doc__, fast={"STEPS": 301, "FULL": 301})
 
 
 def main(settings: argparse.Namespace) -> Outcome:

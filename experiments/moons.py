@@ -19,7 +19,7 @@ HISTORIES = ("train_loss", "train_scores", "dev_loss", "dev_scores")
 
 
 def arguments() -> argparse.ArgumentParser:
-    parser = flags.parser("moons", __doc__)
+    parser = flags.parser("moons", __doc__, fast={"epochs": 1, "LINE": LINE | {"epochs": 1}})
     count = flags.whole_number(1)
     parser.add_argument("--train", type=count, default=640, help="training rows")
     parser.add_argument("--dev", type=count, default=160, help="rows to choose the weights by")
@@ -51,16 +51,17 @@ def main(settings: argparse.Namespace) -> Outcome:
     from experiments import moons_figures
     from experiments.two_moons import bayes_limit
     from opnet import Linear, Logistic, Model_MLP_L2, Sequential
+    from runners import Snapshots
 
     sets, device, epochs = rows(settings), settings.device, settings.epochs
     generator = torch.Generator().manual_seed(settings.seed)
     model = Model_MLP_L2(2, settings.hidden, 1, generator=generator, device=device)
     line = Sequential(Linear(2, 1, generator=generator, device=device), Logistic())
-    film = moons_figures.Film(epochs) if settings.animate and not settings.no_figures else None
+    filmed = Snapshots(moons_figures.every(epochs)) if settings.animate else None
     how = {
         "keep": settings.keep,
         "save_dir": settings.save_dir,
-        "callbacks": [film] if film else [],
+        "callbacks": [filmed] if filmed else [],
         "save_every": settings.save_every,
         "resume": settings.resume,
     }
@@ -71,6 +72,8 @@ def main(settings: argparse.Namespace) -> Outcome:
     print("[Test] logistic regression: {:.4f}/{:.4f}".format(*regression.evaluate(sets["test"])))
     best = "{:.4f}/{:.4f}".format(*bayes_limit(settings.noise))
     print(f"[Bayes] nothing is better, on average, at noise {settings.noise:g} than {best}")
+    if settings.fast_dev_run:
+        network.load_model(settings.save_dir)
     written = [*sorted(settings.save_dir.glob("*.pdparams")), settings.save_dir / "manifest.json"]
     written.append(write_history(network, settings.save_dir / "history.csv"))
     if settings.no_figures:
@@ -80,7 +83,7 @@ def main(settings: argparse.Namespace) -> Outcome:
         "data": moons_figures.data(sum(len(X) for X, _ in sets.values()), settings.seed),
         "boundary": moons_figures.boundaries(both, sets),
     }
-    animations = {"moving_boundary": film.shown(sets)} if film else {}
+    animations = {"moving_boundary": moons_figures.film(filmed, sets)} if filmed else {}
     return Outcome(figures=figures, animations=animations, written=written)
 
 

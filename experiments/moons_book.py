@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from experiments.two_moons import Result
 
-SEEDS = 20
+SEEDS, EPOCHS = 20, 1000
 BOOKS = {"hidden": 5, "lr": 0.2}
 LINE: dict[str, Any] = {"hidden": 0, "lr": 2.0, "epochs": 200}  # logistic regression
 LIMITS = {  # accuracy and cross-entropy of the best classifier, by noise: as stated, and right
@@ -31,18 +31,18 @@ BOOK, MOONS = Source("NNDL 4.2"), Source("two moons")
 
 
 def arguments() -> argparse.ArgumentParser:
-    return flags.parser("moons_book", __doc__)
+    return flags.parser("moons_book", __doc__, fast={"SEEDS": 1, "EPOCHS": 1})
 
 
 def main(settings: argparse.Namespace) -> Outcome:
     from experiments.two_moons import train
 
-    def trained(noise: float, epochs: int = 1000, **how: Any) -> "Result":
+    def trained(noise: float, epochs: int = EPOCHS, **how: Any) -> "Result":
         seeds = range(settings.seed, settings.seed + SEEDS)
         bar = cli.progress(range(epochs), settings, f"noise {noise}")
         return train(noise, seeds, settings.device, bar, **(BOOKS | how))
 
-    book, longer = trained(0.5), trained(0.5, epochs=2000)
+    book, longer = trained(0.5), trained(0.5, epochs=2 * EPOCHS)
     calm, line = trained(0.2), trained(0.2, **LINE)
     slow, fast, wide = trained(0.2, lr=2.0), trained(0.2, lr=5.0), trained(0.2, lr=2.0, hidden=20)
     rows = [*as_published(book, longer), *at_little_noise(calm, line, slow, fast, wide), *limits()]

@@ -1,19 +1,18 @@
 """The pictures of `moons`: curves, data, both boundaries, and the network's while it moves."""
 
-import copy
 from typing import TYPE_CHECKING, Any
 
-from opnet import Op, make_moons, plots
+from opnet import make_moons, plots
 
 if TYPE_CHECKING:
     from matplotlib.animation import FuncAnimation
     from matplotlib.figure import Figure
 
-    from runners import RunnerV2_1
+    from runners import RunnerV2_1, Snapshots
 
 NOISES = (0.0, 0.2, 0.5)
 MARKS = (("#e4007f", "o"), ("#1f4e79", "x"))  # of class 0 and class 1
-FRAMES = 60  # of the film, at most
+FRAMES, SNAPSHOTS = 60, 1000  # of the film, at most, and those that it chooses from
 
 
 def curves(runner: "RunnerV2_1") -> "dict[str, Figure]":
@@ -53,19 +52,17 @@ def boundaries(runners: "dict[str, RunnerV2_1]", sets: dict[str, Any]) -> "Figur
     return drawing
 
 
-class Film:
-    """Copies of the model while it trains, as a callback: most of early epochs, which move it most.
+def every(epochs: int) -> int:
+    """How often a film of so many epochs wants a snapshot."""
+    return max(1, epochs // SNAPSHOTS)
 
-    The n-th of N epochs is kept where n is a power of N^(1 / (FRAMES - 1)), rounded.
+
+def film(snapshots: "Snapshots", sets: dict[str, Any]) -> "FuncAnimation":
+    """The moving boundary. Most frames are of early epochs, which move it most.
+
+    The n-th of N snapshots is shown where n is a power of N^(1 / (FRAMES - 1)), rounded.
     """
-
-    def __init__(self, epochs: int) -> None:
-        self.at = {round(epochs ** (i / (FRAMES - 1))) for i in range(FRAMES)}
-        self.models: dict[str, Op] = {}
-
-    def on_epoch_end(self, runner: "RunnerV2_1", epoch: int) -> None:
-        if epoch + 1 in self.at:
-            self.models[f"epoch {epoch + 1}"] = copy.deepcopy(runner.model)
-
-    def shown(self, sets: dict[str, Any]) -> "FuncAnimation":
-        return plots.moving_boundary(self.models, {"train": sets["train"]})
+    kept = [*snapshots.weights]
+    shown = sorted({round(len(kept) ** (i / (FRAMES - 1))) for i in range(FRAMES)})
+    models = {f"epoch {kept[n - 1] + 1}": snapshots.at(kept[n - 1]) for n in shown}
+    return plots.moving_boundary(models, {"train": sets["train"]})

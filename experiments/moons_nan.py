@@ -24,7 +24,7 @@ MOONS = Source("two moons")
 
 
 def arguments() -> argparse.ArgumentParser:
-    return flags.parser("moons_nan", __doc__)
+    return flags.parser("moons_nan", __doc__, fast={"SEEDS": 1, "LOOK_EVERY": 1, "EPOCHS": 1})
 
 
 def main(settings: argparse.Namespace) -> Outcome:

@@ -37,7 +37,7 @@ Paths = dict[str, dict[str, "Tensor"]]  # points [steps + 1, 2] by surface and r
 
 
 def arguments() -> argparse.ArgumentParser:
-    return flags.parser("optimizers", __doc__, animated=True)
+    return flags.parser("optimizers", __doc__, animated=True, fast={"COMPARED": 2, "FRAMES": 2})
 
 
 def main(settings: argparse.Namespace) -> Outcome:

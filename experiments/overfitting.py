@@ -40,7 +40,7 @@ class Run(NamedTuple):
 
 
 def arguments() -> argparse.ArgumentParser:
-    return flags.parser("overfitting", __doc__)
+    return flags.parser("overfitting", __doc__, fast={"SEEDS": 1, "EPOCHS": 1})
 
 
 def main(settings: argparse.Namespace) -> Outcome:

@@ -46,7 +46,7 @@ class Kept(NamedTuple):
 
 
 def arguments() -> argparse.ArgumentParser:
-    return flags.parser("selection", __doc__)
+    return flags.parser("selection", __doc__, fast={"SEEDS": 2, "EPOCHS": 1})
 
 
 def main(settings: argparse.Namespace) -> Outcome:

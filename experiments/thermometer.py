@@ -37,7 +37,7 @@ FITS = (  # scale of t_u, rule, rate, epochs, what is printed: their losses, w a
 
 
 def arguments() -> argparse.ArgumentParser:
-    return flags.parser("thermometer", __doc__)
+    return flags.parser("thermometer", __doc__, fast={"FITS": FITS[2:4]})
 
 
 def main(settings: argparse.Namespace) -> Outcome:

@@ -7,7 +7,7 @@ fc1 moves too, but units that are equal receive equal gradients: five of them ar
 """
 
 import argparse
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from experiments import cli, flags
 from experiments.rows import Outcome, Row
@@ -30,7 +30,7 @@ class Run:
         import torch
 
         from opnet import BatchGD, BinaryCrossEntropyLoss, Model_MLP_L2, accuracy, make_moons, split
-        from runners import RunnerV2_1
+        from runners import RunnerV2_1, Snapshots
 
         X, y = make_moons(1000, noise=NOISE, seed=seed)
         self.rows, dev_set, _ = split(X.to(device), y.to(device), seed=seed)
@@ -38,17 +38,15 @@ class Run:
         model = Model_MLP_L2(2, HIDDEN, 1, generator=generator, device=device)
         for op in (model.fc1, model.fc2) if zeros else ():
             op.params["W"].zero_()
-        self.weights: list[list[Tensor]] = []
+        snapshots = Snapshots()
         runner = RunnerV2_1(model, BatchGD(lr, model), accuracy, BinaryCrossEntropyLoss(model))
-        runner.train(self.rows, dev_set, num_epochs=epochs, log_epochs=0, callbacks=[self])
+        runner.train(self.rows, dev_set, num_epochs=epochs, log_epochs=0, callbacks=[snapshots])
+        self.weights = [*snapshots.weights.values()]
         self.loss, self.dev_score = runner.train_loss, runner.dev_scores[-1]
-
-    def on_epoch_end(self, runner: Any, epoch: int) -> None:
-        self.weights.append([p.clone() for op in runner.model.layers for p in op.params.values()])
 
 
 def arguments() -> argparse.ArgumentParser:
-    return flags.parser("zero_start", __doc__)
+    return flags.parser("zero_start", __doc__, fast={"SEEDS": 1, "EPOCHS": 1})
 
 
 def main(settings: argparse.Namespace) -> Outcome:

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .callbacks import EarlyStopping
+    from .callbacks import EarlyStopping, Snapshots, TensorBoard
     from .estimator import OpNetClassifier, OpNetRegressor
     from .runner_v2_1 import RunnerV2_1
 
@@ -12,6 +12,8 @@ _ROOMS = {
     "OpNetClassifier": "estimator",
     "OpNetRegressor": "estimator",
     "RunnerV2_1": "runner_v2_1",
+    "Snapshots": "callbacks",
+    "TensorBoard": "callbacks",
 }
 __all__ = list(_ROOMS)
 

@@ -72,9 +72,13 @@ class Best:
         raise NonFiniteError(f"train: {what} of epoch {bad.epoch} are nan or infinite")
 
     def restore(self) -> None:
-        set_weights(self.model, self.kept.snapshot)
-        if self.kept.snapshot.memory:
-            self.optimizer.load_state(self.kept.snapshot.memory)
+        self.put(self.kept.snapshot)
+
+    def put(self, taken: Snapshot) -> None:
+        """Set the weights, and what the optimizer keeps, to those of a snapshot."""
+        set_weights(self.model, taken)
+        if taken.memory:
+            self.optimizer.load_state(taken.memory)
 
     def write(self, *, at_once: bool = False) -> None:
         """Put what is not on disk yet there; not more often than once a second unless `at_once`.

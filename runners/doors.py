@@ -8,6 +8,8 @@ from torch import Tensor
 from opnet.errors import check_count, check_flag, check_rate
 from opnet.tensors import described
 
+from .calls import every
+
 HOOKS = ("on_train_begin", "on_epoch_end", "on_train_end")
 
 
@@ -70,6 +72,7 @@ def checked_callbacks(callbacks: Iterable[Any]) -> list[Any]:
         if not any(hasattr(callback, hook) for hook in HOOKS):
             who = f"train: callback {position} ({type(callback).__name__})"
             raise TypeError(f"{who} has none of {', '.join(HOOKS)}")
+        check_count(f"train: callback {position}: called_every", every(callback))
     return checked
 
 

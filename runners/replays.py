@@ -15,6 +15,7 @@ from opnet.rows import Source
 from opnet.threads import most_threads
 from opnet.walks import lanes_for, obstacle_to_blocks
 
+from .calls import only_looks
 from .snapshots import Camera, Snapshot
 
 STEPS = ("eager", "captured", "auto")
@@ -155,7 +156,7 @@ def _what(training: Training, batch_size: int | None) -> tuple[str, int]:
 def _unknown(callbacks: list[Any]) -> str | None:
     """Who could change, after an epoch, what is fixed in a recording."""
     for callback in callbacks:
-        own = type(callback).__module__.startswith("runners.")
-        if hasattr(callback, "on_epoch_end") and not (own or is_recordable(callback)):
+        known = only_looks(callback) or is_recordable(callback)
+        if hasattr(callback, "on_epoch_end") and not known:
             return f"{type(callback).__name__} comes after every epoch, says no recordable = True"
     return None

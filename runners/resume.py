@@ -23,6 +23,7 @@ from opnet.walk import named_ops, state
 
 from . import held
 from .best import Kept
+from .calls import only_looks
 from .layout import HELD, HISTORIES, RANDOM, below, fixed, flat, row, snapshot_of, text, values_of
 from .snapshots import set_weights, snapshot
 from .sound import check_keeps, is_whole, memory_faults, random_faults, takes_memory
@@ -212,7 +213,7 @@ def _differ(one: Any, other: Any) -> bool:
 def told_of(runner: Any, callbacks: list[Any]) -> dict[str, Any]:
     """The parts of a runner in plain values; of the callbacks those that can end a run."""
     parts = {key: told(getattr(runner, key)) for key in ("model", "optimizer", "loss_fn", "metric")}
-    own = [callback for callback in callbacks if type(callback).__module__.startswith("runners.")]
+    own = [c for c in callbacks if only_looks(c) and hasattr(c, "stopped_epoch")]
     ops = {name: told(op) for name, op in named_ops(runner.model).items()}
     return parts | {"ops": ops, "callbacks": told(own)}
 

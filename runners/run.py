@@ -10,12 +10,14 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from opnet.captured import generators, keeps_as_usual
 from opnet.data import Batch, Rows
 from opnet.errors import NonFiniteError
 from opnet.step import first_non_finite
 from opnet.walk import every_part, set_training
 
 from .best import Best, Kept
+from .calls import Calls
 from .doors import rate_of
 from .interrupts import held_back
 from .log import SECONDS_BETWEEN_UPDATES, Log
@@ -47,7 +49,8 @@ class Run:
     """The epochs of one `RunnerV2_1.train`, of a step on each of `batches()` or on all rows.
 
     Nothing is read back from the device while epochs run: their losses, scores and weights wait in
-    `unread` until there are `most_unread` of them or a tenth of a second has passed.
+    `unread` until there are `most_unread` of them, a tenth of a second has passed, or a callback
+    wants to look.
     """
 
     def __init__(
@@ -65,8 +68,9 @@ class Run:
         plan: Plan = EAGER,
     ) -> None:
         self.runner, self.train_set, self.dev_set = runner, train_set, dev_set
-        self.best, self.log, self.callbacks = best, log, callbacks
+        self.best, self.log = best, log
         self.schedule, self.batches, self.resumable = schedule, batches, resumable
+        self.calls = Calls(runner, callbacks, self._can_drop())
         self.plan = plan
         self.observe = getattr(schedule, "observe", None)  # how a schedule asks for the dev loss
         self.parts = every_part(runner.model)
@@ -75,8 +79,8 @@ class Run:
         self.epochs_read, self.read_at = 0, time.monotonic()
         self.last = best.kept.snapshot
         elements = sum(tensor.numel() for tensor in self.last.tensors())
-        watched = self.observe or any(hasattr(callback, "on_epoch_end") for callback in callbacks)
-        limit = 1 if watched else min(log.log_epochs or MOST_EPOCHS_UNREAD, MOST_EPOCHS_UNREAD)
+        pause = 1 if self.observe else self.calls.pause
+        limit = int(min(log.log_epochs or MOST_EPOCHS_UNREAD, MOST_EPOCHS_UNREAD, pause))
         self.of_rows = getattr(runner.metric, "of_rows", None)
         if plan.what == "epochs" and predicted * limit > MOST_UNREAD:
             self.of_rows = None  # the scores are recorded with the epoch
@@ -85,7 +89,7 @@ class Run:
         if self.of_rows and not self.by_blocks:
             elements += predicted
         self.most_unread = max(1, min(limit, MOST_UNREAD // max(elements, 1)))
-        alone = schedule is None and not watched
+        alone = schedule is None and self.calls.nobody_acts
         self.replays: Replays | None = None
         if plan.training and plan.what == "epochs":
             how = self.most_unread, alone, bool(self.of_rows)
@@ -123,12 +127,30 @@ class Run:
         if self.schedule:
             self.runner.optimizer.lr = rate_of(self.schedule, epoch)
         self.unread.append(self._replayed() or self._epoch())
+        last = epoch + 1 == self.log.num_epochs
+        due = self.calls.due(epoch + 1, last) if self.calls.lookers else []
         late = time.monotonic() - self.read_at >= SECONDS_BETWEEN_UPDATES
-        if late or len(self.unread) >= self.most_unread:
+        if due or late or self.runner.stop or len(self.unread) >= self.most_unread:
             self.read()
         if self.observe:
             self.observe(self.runner.dev_loss[-1])
-        self.call("on_epoch_end", epoch)
+        if due or self.runner.stop:
+            self.calls.look(due, self.epochs_read - 1)
+
+    def _tell(self) -> None:
+        """Call who reads. If the epoch is the last one, what has run beyond never was."""
+        beyond, self.unread = self.unread, []
+        self.calls.read(self.epochs_read - 1)
+        if not self.runner.stop:
+            self.unread = beyond
+        elif beyond:
+            self.best.put(self.last)
+
+    def _can_drop(self) -> bool:
+        """Whether a snapshot holds all that goes on from one epoch to the next."""
+        model, told = self.runner.model, self.batches or self.schedule or self.resumable
+        draws = generators(model) or any(hasattr(part, "generator") for part in every_part(model))
+        return not (told or draws) and keeps_as_usual(self.runner.optimizer)
 
     def _replayed(self) -> Epoch | None:
         if self._moved():
@@ -196,6 +218,10 @@ class Run:
                 raise NonFiniteError(self._diagnosis(epoch, numbers))
             self._accept(epoch, numbers)
             self.unread.pop(0)  # only now: an interrupt in between loses nothing
+            if self.calls.readers:
+                self._tell()
+                if self.runner.stop:
+                    break
         if self.replays:
             self.replays.rewind()
         self.best.check_finite()
@@ -217,7 +243,7 @@ class Run:
             self.log.kept(kept.epoch, kept.score, kept.loss, self.best.keep)
         finally:
             self.log.close()
-            self.call("on_train_end")
+            self.calls.end()
 
     def _accept(self, epoch: Epoch, numbers: tuple[float, ...]) -> None:
         runner = self.runner
@@ -249,11 +275,6 @@ class Run:
     def _culprit(self, snapshot: Snapshot, X: Tensor) -> str | None:
         set_weights(self.runner.model, snapshot)
         return first_non_finite(self.runner.model, X, self.plan.block_size)
-
-    def call(self, hook: str, *arguments: Any) -> None:
-        for callback in self.callbacks:
-            if hasattr(callback, hook):
-                getattr(callback, hook)(self.runner, *arguments)
 
 
 def _read_back(column: Any) -> list[float]:

@@ -104,7 +104,8 @@ class RunnerV2_1:
         `keep` is "best_score" (dev score; ties go to the lower dev loss), "best_loss" (dev loss) or
         "last". The kept weights, and what the optimizer held with them, are also put back on
         Ctrl-C, on errors and when a callback sets `runner.stop`. A callback has some of
-        `on_train_begin(runner)`, `on_epoch_end(runner, epoch)`, `on_train_end(runner)`.
+        `on_train_begin(runner)`, `on_epoch_end(runner, epoch)`, `on_train_end(runner)`; with
+        `called_every = k` the second comes after every k-th epoch and the last (docs/speed.md).
         With `save_every=k` all that the run is made of goes to `save_dir`/resume every k epochs, at
         its end, and on Ctrl-C, which then waits for the end of the epoch. `resume=True` goes on
         from there: `num_epochs` is the total, and all ends as if the run had never stopped, to the

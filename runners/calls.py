@@ -1,0 +1,60 @@
+"""When the callbacks of a run are called."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+
+class Calls:
+    """Those with an on_epoch_end are `lookers`, who come between two epochs, or `readers`.
+
+    A reader is told of an epoch when its numbers are read, with those of many others: only who
+    reads nothing but histories, and only where the epochs beyond a stop of his `can_drop` out.
+    """
+
+    def __init__(self, runner: Any, callbacks: list[Any], can_drop: bool) -> None:
+        self.runner, self.callbacks = runner, callbacks
+        called = [callback for callback in callbacks if hasattr(callback, "on_epoch_end")]
+        self.readers = [c for c in called if can_drop and reads_only_histories(c)]
+        self.lookers = [c for c in called if not (can_drop and reads_only_histories(c))]
+        self.pause = min([every(looker) for looker in self.lookers], default=math.inf)
+        self.nobody_acts = all(map(only_looks, self.lookers))
+
+    def due(self, done: int, last: bool) -> list[Any]:
+        """Who looks at the run after so many epochs."""
+        return [looker for looker in self.lookers if last or done % every(looker) == 0]
+
+    def look(self, due: list[Any], epoch: int) -> None:
+        """Call who is due; after an epoch that turns out to be the last one, all who look."""
+        if self.runner.stop:
+            due = []  # a reader did it, and `epoch` may have been some epochs ago
+        self._call("on_epoch_end", due, epoch)
+        if self.runner.stop:
+            others = [looker for looker in self.lookers if looker not in due]
+            self._call("on_epoch_end", others, epoch)
+
+    def read(self, epoch: int) -> None:
+        self._call("on_epoch_end", self.readers, epoch)
+
+    def end(self) -> None:
+        self._call("on_train_end", self.callbacks)
+
+    def _call(self, hook: str, callbacks: Sequence[Any], *arguments: Any) -> None:
+        for callback in callbacks:
+            if hasattr(callback, hook):
+                getattr(callback, hook)(self.runner, *arguments)
+
+
+def every(callback: Any) -> int:
+    """After how many epochs it is called."""
+    return getattr(callback, "called_every", 1)
+
+
+def reads_only_histories(callback: Any) -> bool:
+    """Whether its own class says so, not one above it."""
+    return bool(type(callback).__dict__.get("reads_only_histories"))
+
+
+def only_looks(callback: Any) -> bool:
+    """Whether it changes nothing that an epoch computes with, as those of this house."""
+    return type(callback).__module__.startswith("runners.")

@@ -14,8 +14,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from experiments import cli, ends, fast, flags
+from experiments import cli, fast, flags
 from experiments.rows import Row, table
+from runners.ends import STOPPED, guarded
 
 RUNS = "cli.run(arguments(), main)\n"  # the last line of a script
 NEED_ARGUMENTS = ("boundary",)
@@ -71,8 +72,8 @@ def run_all(chosen: argparse.Namespace) -> int:
             continue
         if not chosen.quiet:
             print(f"\n== {name}: {summary(path)}")
-        code = ends.guarded(functools.partial(run_one, name, chosen, rows))
-        if code in ends.STOPPED:
+        code = guarded(functools.partial(run_one, name, chosen, rows))
+        if code in STOPPED:
             return code
         codes.append(code)
     if chosen.ledger:
@@ -112,7 +113,7 @@ def main() -> int:
         chosen = arguments()
         return jobs[chosen.command](chosen)
 
-    return ends.guarded(job)
+    return guarded(job)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """What every script does at its edge: run, print, save its figures, end with the right code.
 
 A script is `arguments()`, a parser, and `main(settings) -> Outcome`; `cli.run` prints the rows that
-come of it and saves its figures. `ends` says which exit codes there are.
+come of it and saves its figures. `runners.ends` says which exit codes there are.
 """
 
 import argparse
@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from experiments import fast
-from experiments.ends import guarded
 from experiments.rows import Outcome, Row, table
+from runners.ends import guarded
 
 Main = Callable[[argparse.Namespace], Outcome]
 

@@ -355,17 +355,24 @@ def test_help_tells_the_exit_codes(capsys, command):
     assert "130" in capsys.readouterr().out
 
 
-def test_ctrl_c_exits_130_and_leaves_a_checkpoint_that_can_be_used(ran, tmp_path):
+@pytest.mark.parametrize(
+    ("number", "code", "said", "ended"),
+    [
+        (signal.SIGINT, 130, "interrupted", "KeyboardInterrupt"),
+        (signal.SIGTERM, 143, "terminated", "Terminated"),
+    ],
+)
+def test_a_signal_leaves_a_checkpoint_that_can_be_used(ran, tmp_path, number, code, said, ended):
     words = ("train", "--data", "moons", "--epochs", "10000000", "--out", "run", "-q")
     with child(*words) as process:
         deadline = time.monotonic() + CUT_SHORT
         while not (tmp_path / "run" / "Linear_3.pdparams").exists():
             assert time.monotonic() < deadline
             time.sleep(0.05)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         out, err = process.communicate(timeout=CUT_SHORT)
-    assert (process.returncode, out, err) == (130, "", "interrupted\n")
-    assert record(tmp_path / "run")["ended"] == "KeyboardInterrupt"
+    assert (process.returncode, out, err) == (code, "", f"{said}\n")
+    assert record(tmp_path / "run")["ended"] == ended
     assert ran("eval", "--checkpoint", "run")[0] == 0
 
 

@@ -107,6 +107,7 @@ USAGE = {
     "": "the following arguments are required: COMMAND",
     "fit": "invalid choice: 'fit'",
     "train": "--data is missing",
+    "train --data moons --target y": "--target is for a CSV, moons has one of its own",
     "train --data good.csv": "--target is missing, wanted a column of good.csv: a, b, y",
     "train --dat moons": "unrecognized arguments: --dat moons",
     "train --data=": "argument --data: '' names nothing",

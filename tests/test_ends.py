@@ -9,11 +9,12 @@ import time
 import pytest
 import torch
 
-from experiments import boundary, ends, gradient_check, moons
+from experiments import boundary, gradient_check, moons
 from experiments.__main__ import arguments as all_arguments
 from experiments.__main__ import main as list_or_all
 from experiments.__main__ import scripts
 from opnet import load
+from runners import ends
 
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
 CUT_SHORT = 60  # seconds that a script may take to start or to end

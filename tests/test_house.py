@@ -45,7 +45,7 @@ KNOW_NO_CLASS = {"walk", "step", "checkpoint", "gradcheck", "parallel"} | {
     *("recorded", "captured", "walks")
 }
 LAYER_FAMILIES = {*LEVELS[2], *LEVELS[4], "models"}
-EDGE = ("__main__", "cli", "ends", "fast", "flags", "rows", "sources")  # what scripts import first
+EDGE = ("__main__", "cli", "fast", "flags", "rows", "sources")  # what scripts import first
 DOOR = {"opnet/__main__.py": {"runners.command_line", "runners.command_line.main"}}  # and no more
 MAY_USE_AUTOGRAD = {"bridge", "gradcheck"}
 

@@ -4,8 +4,8 @@ import importlib
 import logging
 import sys
 
-from .ends import guarded
-from .out import Out
+from ..ends import guarded
+from .out import Out, complain
 from .parser import parser
 
 LOUD = {False: logging.WARNING, True: logging.INFO}
@@ -22,4 +22,4 @@ def main(arguments: list[str] | None = None) -> int:
         code: int = command.run(chosen, out)
         return code
 
-    return guarded(job, chosen.debug)
+    return guarded(job, Exception, say=complain, debug=chosen.debug)

@@ -15,7 +15,7 @@ COMMANDS = {  # what each does, and the module that does it
     "check": ("prove the gradients of an op", "check"),
     "info": ("versions, devices, threads: what a bug report needs", "info"),
 }
-EPILOG = "exit codes: 0 done, 1 failed, 2 usage, 130 Ctrl-C, 141 nobody reads stdout any more"
+EPILOG = "exit codes: 0 done, 1 failed, 2 usage, 130 Ctrl-C, 143 SIGTERM, 141 nobody reads stdout"
 
 
 class Parser(argparse.ArgumentParser):

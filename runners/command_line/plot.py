@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..ends import Usage
 from .out import Out
-from .settings import Usage, given_in
+from .settings import given_in
 from .trained import Trained
 
 

@@ -5,8 +5,9 @@ import csv
 import io
 from typing import Any
 
+from ..ends import Usage
 from .out import Out, write_whole
-from .settings import Usage, given_in
+from .settings import given_in
 from .table import read
 from .task import features
 from .trained import Trained

@@ -8,15 +8,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import Field, asdict, dataclass, field, fields
 from typing import Any, Self
 
+from ..ends import Usage
 from ..named import ACTIVATIONS, OPTIMIZERS
 
 HIGHEST = 2**32 - 1
 MADE = ("moons", "circles", "blobs")  # rows that need no file
 TRAIN, READ = ("train",), ("train", "eval", "predict", "plot")
-
-
-class Usage(ValueError):
-    """What was asked for cannot be meant: exit code 2."""
 
 
 def whole(lowest: int) -> Callable[[str], int]:

@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .settings import MADE, Settings, Usage
+from ..ends import Usage
+from .settings import MADE, Settings
 
 MISSING = {"", "na", "n/a", "nan", "null", "?"}  # in any case of letters
 SEPARATORS = (";", "\t")  # of files that are no CSV
@@ -48,6 +49,8 @@ def read(settings: Settings, columns: Sequence[str] | None = None, labels: bool 
         return _csv(data, settings, columns, labels)
     else:
         raise ValueError(f"{data:.200}: wanted FILE.csv, FILE.npz or {', '.join(MADE)}")
+    if settings.target is not None and columns is None:
+        raise Usage(f"--target is for a CSV, {data:.200} has one of its own")
     if columns and len(columns) != len(table.columns):
         came = f"{table.who}: has {len(table.columns)} columns"
         raise ValueError(f"{came}, the model wants {len(columns)}: {told(columns)}")
@@ -55,15 +58,21 @@ def read(settings: Settings, columns: Sequence[str] | None = None, labels: bool 
 
 
 def _made(kind: str, settings: Settings) -> Table:
+    if kind == "moons":
+        from opnet import make_moons
+
+        X, y = (
+            part.numpy()
+            for part in make_moons(settings.rows, noise=settings.noise, seed=settings.seed)
+        )
+        return Table(kind, ["x1", "x2"], X, y.ravel().astype(int).tolist(), None)
     from sklearn import datasets
 
     how = {"random_state": np.random.RandomState(settings.seed)}
     if kind == "blobs":
         X, y = datasets.make_blobs(settings.rows, cluster_std=5 * settings.noise, **how)
     else:
-        make = {"moons": datasets.make_moons, "circles": datasets.make_circles}[kind]
-        more = {"factor": 0.5} if kind == "circles" else {}
-        X, y = make(settings.rows, noise=settings.noise, **how, **more)
+        X, y = datasets.make_circles(settings.rows, noise=settings.noise, factor=0.5, **how)
     return Table(kind, ["x1", "x2"], X, y.tolist(), None)
 
 

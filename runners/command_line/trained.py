@@ -4,8 +4,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from .. import RunnerV2_1, named
+from ..ends import Usage
 from .record import NAME, Record, read_record
-from .settings import Settings, Usage
+from .settings import Settings
 from .table import Table, read
 from .task import Task
 

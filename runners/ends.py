@@ -1,9 +1,9 @@
-"""How a script ends: its exit code, one line on stderr, and no traceback for what a user can mend.
+"""How a command ends: exit code, one line on stderr, and no traceback for what a user can mend.
 
-0 done; 1 an error met on the way; 2 a wrong flag or value (argparse); 130 Ctrl-C; 143 SIGTERM;
-141 nobody reads stdout any more, as `| head -1` leaves it: what the shell says of a program that
-SIGPIPE ended, and like such a program the script then says nothing. SIGTERM is raised as an
-exception, so that a training puts its best weights on disk first.
+0 done; 1 an error met on the way; 2 a wrong flag or value; 130 Ctrl-C; 143 SIGTERM; 141 nobody
+reads stdout any more, as `| head -1` leaves it: what the shell says of a program that SIGPIPE
+ended, and like such a program the command then says nothing. SIGTERM is raised as an exception, so
+that a training puts its best weights on disk first.
 """
 
 import contextlib
@@ -11,19 +11,35 @@ import os
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
 
+FAILED, USAGE = 1, 2
 INTERRUPTED, UNREAD, TERMINATED = (128 + int(number) for number in (2, 13, 15))
 STOPPED = (INTERRUPTED, UNREAD, TERMINATED)  # from outside: what comes next is not begun either
+MENDED = (ValueError, TypeError, ArithmeticError, OSError, RuntimeError, MemoryError)
+
+
+class Usage(ValueError):
+    """What was asked for cannot be meant: exit code 2."""
 
 
 class Terminated(KeyboardInterrupt):
     """SIGTERM, raised where the program stands as Ctrl-C is."""
 
 
-def guarded(job: Callable[[], Any]) -> int:
-    """The exit code of `job`: what it returns, if that is a number."""
+def guarded(
+    job: Callable[[], Any],
+    caught: type[Exception] | tuple[type[Exception], ...] = MENDED,
+    *,
+    say: Callable[[str], object] = lambda line: print(line, file=sys.stderr),
+    debug: bool = False,
+) -> int:
+    """The exit code of `job`: what it returns, if that is a number.
+
+    What is `caught` is a line to `say`, with `debug` after its traceback.
+    """
     try:
         with sigterm_raised():
             code = job()
@@ -31,14 +47,22 @@ def guarded(job: Callable[[], Any]) -> int:
                 sys.stdout.flush()  # here a pipe that is closed is told, at exit only a traceback
             return code if isinstance(code, int) else 0
     except Terminated:
-        return _ended("terminated", TERMINATED)
+        say("terminated")
+        return TERMINATED
     except KeyboardInterrupt as error:
-        return _ended(f"interrupted {error}".rstrip(), INTERRUPTED)
+        say(f"interrupted {error}".rstrip())
+        return INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at exit
         return UNREAD
-    except (ValueError, TypeError, ArithmeticError, OSError, RuntimeError, MemoryError) as error:
-        return _ended(f"error: {' '.join(str(error).split())}", 1)
+    except caught as error:
+        if debug:
+            traceback.print_exc()
+        words = str(error).split()
+        if not isinstance(error, MENDED) or not words:
+            words = [f"{type(error).__name__}:", *words]
+        say(f"error: {' '.join(words)}")
+        return USAGE if isinstance(error, Usage) else FAILED
 
 
 @contextlib.contextmanager
@@ -63,8 +87,3 @@ def sigterm_raised() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
         if came:  # a library that was being imported may have made another error of it, or none
             raise Terminated
-
-
-def _ended(line: str, code: int) -> int:
-    print(line, file=sys.stderr)
-    return code

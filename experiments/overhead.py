@@ -14,7 +14,7 @@ from experiments import cli, flags
 from experiments.rows import Outcome
 
 CASES = ((640, 160, 5, 2000), (64_000, 16_000, 64, 60))  # rows, dev rows, hidden units, epochs
-ROUNDS, EVERY, LR, NOISE = 15, 100, 1.0, 0.2
+ROUNDS, EVERY, LR, NOISE = 9, 100, 1.0, 0.2
 PLAIN = "a plain loop"
 
 

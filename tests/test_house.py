@@ -32,6 +32,7 @@ LEVELS = [
         "step",
         "captured",
         "walks",
+        "parallel",
     }
     | {"checkpoint", "paddle"},
     {"losses", "cross_entropy"},

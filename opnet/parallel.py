@@ -22,19 +22,20 @@ from .walk import dict_of, leaf_ops
 
 LAUNCHED = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # what a launcher sets
 TIMEOUT, SECONDS = "OPNET_TIMEOUT", 60.0  # its variable, and how long a rank waits for the others
-GRACE = 2.0  # seconds: in which a rank that lives has said what it knows
+GRACE = 1.0  # seconds: in which a rank that lives has said what it knows
 
+STORE_GONE = "the launcher, or rank 0 if that held the store, has ended without a word"
 _runs = itertools.count(1)
 
 
-class Left(RuntimeError):
+class RankError(RuntimeError):
     """Another rank has ended, or does not answer: which one, and why."""
 
 
 class Ranks:
     """`count` processes, of which this one is number `rank`; one alone talks to nobody.
 
-    What they say to each other they all say in the same order. An error of one ends all: Left.
+    What they say to each other they all say in the same order. An error of one ends all: RankError.
     """
 
     def __init__(self, rank: int = 0, count: int = 1, device: torch.device | None = None) -> None:
@@ -104,7 +105,7 @@ class Ranks:
         try:
             yield
             self.gather(None)
-        except Left:
+        except RankError:
             raise
         except BaseException as error:
             self._leave(error)
@@ -115,7 +116,7 @@ class Ranks:
         try:
             call(*arguments, **options)
         except RuntimeError as error:
-            raise Left(self._loss(error)) from error
+            raise RankError(self._loss(error)) from error
 
     def _leave(self, error: BaseException) -> None:
         """Say what has happened here; who waits for this rank is told when the group closes."""
@@ -131,9 +132,10 @@ class Ranks:
         heard = self._heard(GRACE, lambda words: any(text for _, text in words.values()))
         causes = [f"rank {rank}: {text}" for rank, (_, text) in sorted(heard.items()) if text]
         if not causes:
-            late = "time" in str(error).lower()
+            late = "timed out" in str(error).lower()
             how = "has not answered in time" if late else "has ended without a word"
-            causes = [f"rank {rank} {how}" for rank in range(self.count) if rank not in heard]
+            silent = [rank for rank in range(self.count) if rank not in {*heard, self.rank}]
+            causes = [f"rank {rank} {how}" for rank in silent] if heard else [STORE_GONE]
         told = "; ".join(causes) or " ".join(str(error).split())[:200]
         return f"train: rank {self.rank} of {self.count} cannot go on: {told}"
 

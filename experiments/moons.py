@@ -51,6 +51,7 @@ def main(settings: argparse.Namespace) -> Outcome:
     from experiments import moons_figures
     from experiments.two_moons import bayes_limit
     from opnet import Linear, Logistic, Model_MLP_L2, Sequential
+    from opnet.parallel import rank
 
     sets, device, epochs = rows(settings), settings.device, settings.epochs
     generator = torch.Generator().manual_seed(settings.seed)
@@ -71,6 +72,8 @@ def main(settings: argparse.Namespace) -> Outcome:
     print("[Test] logistic regression: {:.4f}/{:.4f}".format(*regression.evaluate(sets["test"])))
     best = "{:.4f}/{:.4f}".format(*bayes_limit(settings.noise))
     print(f"[Bayes] nothing is better, on average, at noise {settings.noise:g} than {best}")
+    if rank():
+        return Outcome()
     written = [*sorted(settings.save_dir.glob("*.pdparams")), settings.save_dir / "manifest.json"]
     written.append(write_history(network, settings.save_dir / "history.csv"))
     if settings.no_figures:

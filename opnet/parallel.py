@@ -20,6 +20,7 @@ from torch import Tensor
 from .errors import check_positive
 from .walk import dict_of, leaf_ops
 
+ATTEMPT = "TORCHELASTIC_RESTART_COUNT"  # torchrun's store still has what ended ranks have said
 LAUNCHED = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # what a launcher sets
 TIMEOUT, SECONDS = "OPNET_TIMEOUT", 60.0  # its variable, and how long a rank waits for the others
 GRACE = 1.0  # seconds: in which a rank that lives has said what it knows
@@ -234,12 +235,14 @@ def _number(name: str) -> int:
 
 
 def _open(device: torch.device) -> None:
-    seconds = _seconds()
+    who, seconds = f"rank {_number('RANK')} of {_number('WORLD_SIZE')}", _seconds()
     backend = "nccl" if device.type == "cuda" else "gloo"
+    wait = timedelta(seconds=seconds)
     try:
-        dist.init_process_group(backend, timeout=timedelta(seconds=seconds))
+        store, number, count = next(dist.rendezvous("env://", timeout=wait))
+        store = dist.PrefixStore(f"opnet/{os.environ.get(ATTEMPT, '0')}", store)
+        dist.init_process_group(backend, timeout=wait, store=store, rank=number, world_size=count)
     except RuntimeError as error:
-        who = f"rank {os.environ['RANK']} of {os.environ['WORLD_SIZE']}"
         said = " ".join(str(error).split())[:200]
         raise RuntimeError(f"{who}: no group with the others in {seconds:g} s: {said}") from error
     atexit.register(_close)

@@ -1,7 +1,7 @@
 """Lists the experiments; runs all of them; holds every number of the sources to account.
 
 `python -m experiments`          a line for each script
-`python -m experiments all`      runs all but the benchmark, each into its own directory in --out
+`python -m experiments all`      runs all but benchmark and scaling, each into a directory in --out
 `python -m experiments ledger`   every number of the sources, obtained again; exits 1 if one fails
 """
 
@@ -19,8 +19,8 @@ from experiments.rows import Row, table
 
 RUNS = "cli.run(arguments(), main)\n"  # the last line of a script
 NEED_ARGUMENTS = ("boundary",)
-NEED_THE_MACHINE = ("benchmark",)  # for minutes, and to themselves
-NO_SOURCES = ("benchmark", "durability", "estimators", "gradient_check", "moons")
+NEED_THE_MACHINE = ("benchmark", "scaling")  # for minutes, and to themselves
+NO_SOURCES = ("benchmark", "durability", "estimators", "gradient_check", "moons", "scaling")
 
 
 def scripts() -> dict[str, Path]:

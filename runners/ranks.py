@@ -29,12 +29,12 @@ def on_ranks(train: Callable[Concatenate[Any, P], None]) -> Callable[Concatenate
 
     @functools.wraps(train)
     def together(runner: Any, /, *arguments: P.args, **options: P.kwargs) -> None:
-        runner.ranks = parallel.joined(runner._like().device)
+        before, runner.ranks = runner.ranks, parallel.joined(runner._like().device)
         try:
             with runner.ranks.one_fate():
                 train(runner, *arguments, **options)
         finally:
-            del runner.ranks
+            runner.ranks = before
 
     return together
 

@@ -63,8 +63,6 @@ class RunnerV2_1:
     Source: NNDL 4.2, RunnerV2_1.
     """
 
-    ranks = Ranks()  # the processes of a training, while it goes on
-
     def __init__(self, model: Any, optimizer: Any, metric: Any, loss_fn: Any) -> None:
         check_model("RunnerV2_1", model)
         check_places(model)
@@ -81,6 +79,7 @@ class RunnerV2_1:
         self.history = History(*self.histories)
         self.kept_epoch: int | None = None
         self.stop = False
+        self.ranks = Ranks()  # of the training under way
 
     @on_ranks
     def train(

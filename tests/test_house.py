@@ -192,6 +192,11 @@ def test_only_the_estimators_import_sklearn_at_once():
     assert at_once == {"runners/estimator.py", "runners/estimator_base.py"}
 
 
+def test_only_parallel_talks_to_other_processes():
+    talking = {name(path) for path in FILES if any("torch.distributed" in m for m in imports(path))}
+    assert talking == {"opnet/parallel.py"}
+
+
 def test_torch_is_not_needed_to_build():
     assert "torch" not in (ROOT / "pyproject.toml").read_text()
     assert "torch>=2.10" in (ROOT / "setup.cfg").read_text()

@@ -159,8 +159,8 @@ class RunnerV2_1:
             made_of["data"] = share.told_data()
             resumable = Resumable(self, hooks, schedule, generator, made_of, where, save_every)
         own = where if self.ranks.first else None  # nobody else writes
-        if own is not None:
-            checkpoint.prepare(own, self.model)
+        if save_dir is not None and self.ranks.first:
+            checkpoint.prepare(save_dir, self.model)
         with alone(own), self._threads(train_rows[0], recorded.block_size, recorded.threads):
             if resumable:  # all that can be refused is, before anybody has begun
                 resumable.look(resume, num_epochs)

@@ -135,8 +135,9 @@ class Ranks:
         if not causes:
             late = "timed out" in str(error).lower()
             how = "has not answered in time" if late else "has ended without a word"
-            silent = [rank for rank in range(self.count) if rank not in {*heard, self.rank}]
-            causes = [f"rank {rank} {how}" for rank in silent] if heard else [STORE_GONE]
+            silent = [str(rank) for rank in range(self.count) if rank not in {*heard, self.rank}]
+            who = f"rank {silent[0]}" if len(silent) == 1 else f"one of ranks {', '.join(silent)}"
+            causes = [f"{who} {how}"] * bool(silent) if heard else [STORE_GONE]
         told = "; ".join(causes) or " ".join(str(error).split())[:200]
         return f"train: rank {self.rank} of {self.count} cannot go on: {told}"
 

@@ -5,6 +5,8 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from ranks import on_ranks
 
 from opnet import (
@@ -30,6 +32,7 @@ from opnet import (
     split,
 )
 from opnet.metrics import weighted
+from opnet.parallel import Ranks
 from opnet.walk import state
 from runners import EarlyStopping, RunnerV2_1
 
@@ -149,6 +152,13 @@ def trained(name, dtype, place):
 
 def all_trained(dtype, directory):
     return {name: trained(name, dtype, directory / f"{dtype}.npy") for name in CASES}
+
+
+@given(count=st.integers(1, 9), rows=st.integers(0, 99))
+def test_every_row_is_in_one_share_and_shares_are_even(count, rows):
+    parts = [range(rows)[Ranks(rank, count).part(rows)] for rank in range(count)]
+    assert [row for part in parts for row in part] == list(range(rows))
+    assert max(map(len, parts)) - min(map(len, parts)) <= 1
 
 
 @pytest.mark.parametrize(("dtype", "count"), ON)

@@ -124,6 +124,7 @@ class RunnerV2_1:
         Epochs, mini-batches or blocks are recorded once and replayed, with `step="auto"` where they
         can be and it pays: "captured" refuses what cannot, "eager" never records. A learner's op,
         loss, metric, optimizer or callback says `recordable = True` if it can (docs/speed.md).
+        Started by a launcher as torchrun, it is one training of all ranks (docs/ranks.md).
         `log_epochs=0` prints nothing. Before `on_train_begin`: ValueError or TypeError for
         arguments and data that do not fit, CheckpointError for a `save_dir` that cannot be used.
         Later ValueError or TypeError for a rate that is not finite or below 0, NonFiniteError when

@@ -32,7 +32,7 @@ def free_port():
         return listening.getsockname()[1]
 
 
-def on_ranks(count, job, *arguments, seconds=5.0, hung=()):
+def on_ranks(count, job, *arguments, seconds=20.0, hung=()):
     """An End for each of `count` ranks that do `job(*arguments)`; they wait `seconds` at most.
 
     Nobody waits for those that are `hung`: they are killed once the others have ended.

@@ -161,7 +161,7 @@ def test_every_row_is_in_one_share_and_shares_are_even(count, rows):
     assert max(map(len, parts)) - min(map(len, parts)) <= 1
 
 
-@pytest.mark.parametrize(("dtype", "count"), ON)
+@pytest.mark.parametrize(("dtype", "count"), ON, ids=str)
 def test_every_case_ends_as_on_one_rank(tmp_path, dtype, count):
     directory, alone = tmp_path, all_trained(dtype, tmp_path)
     ends = on_ranks(count, all_trained, dtype, directory)

@@ -108,7 +108,8 @@ class Run:
                     break
                 self._epoch_and_after(epoch)
                 due = resumable is not None and resumable.due(epoch + 1)
-                asked = self._late(), due, interrupted(), self.runner.stop
+                late = time.monotonic() - self.read_at >= SECONDS_BETWEEN_UPDATES
+                asked = late, due, interrupted(), self.runner.stop
                 late, due, leaving, stop = self.ranks.any(*asked)
                 if stop:
                     self.runner.stop = True
@@ -140,9 +141,6 @@ class Run:
         if self.observe:
             self.observe(self.runner.dev_loss[-1])
         self.call("on_epoch_end", epoch)
-
-    def _late(self) -> bool:
-        return time.monotonic() - self.read_at >= SECONDS_BETWEEN_UPDATES
 
     def _replayed(self) -> Epoch | None:
         if self._moved():

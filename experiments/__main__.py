@@ -1,7 +1,7 @@
 """Lists the experiments; runs all of them; holds every number of the sources to account.
 
 `python -m experiments`          a line for each script
-`python -m experiments all`      runs all but benchmark and overhead, each into a directory in --out
+`python -m experiments all`      runs all but those that time things, into directories in --out
 `python -m experiments ledger`   every number of the sources, obtained again; exits 1 if one fails
 """
 
@@ -20,7 +20,7 @@ from runners.ends import STOPPED, guarded
 
 RUNS = "cli.run(arguments(), main)\n"  # the last line of a script
 NEED_ARGUMENTS = ("boundary",)
-NEED_THE_MACHINE = ("benchmark", "overhead")  # for minutes, and to themselves
+NEED_THE_MACHINE = ("benchmark", "overhead", "scaling")  # for minutes, and to themselves
 NO_SOURCES = (*NEED_THE_MACHINE, "durability", "estimators", "gradient_check", "moons")
 
 

@@ -27,8 +27,13 @@ def run(parser: argparse.ArgumentParser, main: Main) -> None:
 
 def report(settings: argparse.Namespace, main: Main) -> Outcome:
     """Print what `main` says and finds, and save what it has drawn."""
-    with silence() if settings.quiet else contextlib.nullcontext():
+    from opnet.parallel import rank
+
+    follows = rank() > 0  # rank 0 alone prints, draws and writes
+    with silence() if settings.quiet or follows else contextlib.nullcontext():
         outcome = run_main(settings, main)
+        if follows:
+            return outcome
         if outcome.rows:
             print(table(outcome.rows))
         for path in (*outcome.written, *save(settings, outcome)):

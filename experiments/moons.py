@@ -51,6 +51,7 @@ def main(settings: argparse.Namespace) -> Outcome:
     from experiments import moons_figures
     from experiments.two_moons import bayes_limit
     from opnet import Linear, Logistic, Model_MLP_L2, Sequential
+    from opnet.parallel import rank
     from runners import Snapshots
 
     sets, device, epochs = rows(settings), settings.device, settings.epochs
@@ -58,14 +59,9 @@ def main(settings: argparse.Namespace) -> Outcome:
     model = Model_MLP_L2(2, settings.hidden, 1, generator=generator, device=device)
     line = Sequential(Linear(2, 1, generator=generator, device=device), Logistic())
     filmed = Snapshots(moons_figures.every(epochs)) if settings.animate else None
-    how = {
-        "keep": settings.keep,
-        "save_dir": settings.save_dir,
-        "callbacks": [filmed] if filmed else [],
-        "save_every": settings.save_every,
-        "resume": settings.resume,
-    }
-    network = trained(model, settings.lr, sets, num_epochs=epochs, **how)
+    how = {key: getattr(settings, key) for key in ("keep", "save_dir", "save_every", "resume")}
+    how |= {"num_epochs": epochs, "callbacks": [filmed] if filmed else []}
+    network = trained(model, settings.lr, sets, **how)
     regression = trained(line, LINE["lr"], sets, num_epochs=LINE["epochs"], log_epochs=0)
 
     print("[Test] score/loss: {:.4f}/{:.4f}".format(*network.evaluate(sets["test"])))
@@ -74,6 +70,8 @@ def main(settings: argparse.Namespace) -> Outcome:
     print(f"[Bayes] nothing is better, on average, at noise {settings.noise:g} than {best}")
     if settings.fast_dev_run:
         network.load_model(settings.save_dir)
+    if rank():
+        return Outcome()
     written = [*sorted(settings.save_dir.glob("*.pdparams")), settings.save_dir / "manifest.json"]
     written.append(write_history(network, settings.save_dir / "history.csv"))
     if settings.no_figures:

@@ -101,10 +101,19 @@ def mini_batches(
 
 
 def _drawn(X: Tensor, y: Tensor, batch_size: int, generator: torch.Generator) -> Iterator[Batch]:
+    for rows in drawn_rows(X, batch_size, generator):
+        yield batch_of(X, y, rows)
+
+
+def drawn_rows(X: Tensor, batch_size: int, generator: torch.Generator) -> tuple[Tensor, ...]:
+    """The numbers of the rows of each batch, of all rows once, in an order drawn anew."""
+    order = torch.randperm(X.shape[X.ndim - 2], generator=generator, device=generator.device)
+    return order.to(X.device).split(batch_size)
+
+
+def batch_of(X: Tensor, y: Tensor, rows: Tensor) -> Batch:
     axis = X.ndim - 2
-    order = torch.randperm(X.shape[axis], generator=generator, device=generator.device)
-    for rows in order.to(X.device).split(batch_size):
-        yield Batch(X.index_select(axis, rows), y.index_select(axis, rows), rows)
+    return Batch(X.index_select(axis, rows), y.index_select(axis, rows), rows)
 
 
 def _check_tensors(who: str, X: Any, y: Any) -> None:

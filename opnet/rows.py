@@ -1,5 +1,6 @@
 """Rows that something else holds, on disk or anywhere, as tensors of the model's kind by slices."""
 
+import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -37,6 +38,7 @@ class Source:
 
     def __init__(self, who: str, values: Any, like: Tensor, features: bool) -> None:
         self.who, self.values, self._like = who, values, like
+        self._begin = 0
         try:
             count = len(values)
         except (TypeError, ValueError, OverflowError) as error:
@@ -64,12 +66,21 @@ class Source:
         start, stop, _ = rows.indices(len(self))
         return self.read(start, self.empty(max(stop - start, 0)))
 
+    def part(self, rows: slice) -> "Source":
+        """Consecutive rows as a Source of their own; errors name them by their place in all."""
+        part = copy.copy(self)
+        start, stop, _ = rows.indices(len(self))
+        part._begin = self._begin + start
+        part.shape = torch.Size((max(stop - start, 0), *self.shape[1:]))
+        return part
+
     def empty(self, count: int) -> Tensor:
         """Room for `count` rows."""
         return torch.empty(count, *self.shape[1:], dtype=self.dtype, device=self.device)
 
     def read(self, start: int, out: Tensor) -> Tensor:
         """`out`, filled with the rows from `start` on."""
+        start += self._begin
         rows = f"{start}:{start + len(out)}"
         try:
             kept_alike = isinstance(self.values, NpyRows) and self.values.dtype == self.dtype

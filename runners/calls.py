@@ -18,6 +18,7 @@ class Calls:
         self.readers = [c for c in called if can_drop and reads_only_histories(c)]
         self.lookers = [c for c in called if not (can_drop and reads_only_histories(c))]
         self.pause = min([every(looker) for looker in self.lookers], default=math.inf)
+        self.looked: list[Any] = []
         self.nobody_acts = all(map(only_looks, self.lookers))
 
     def due(self, done: int, last: bool) -> list[Any]:
@@ -25,13 +26,14 @@ class Calls:
         return [looker for looker in self.lookers if last or done % every(looker) == 0]
 
     def look(self, due: list[Any], epoch: int) -> None:
-        """Call who is due; after an epoch that turns out to be the last one, all who look."""
-        if self.runner.stop:
-            due = []  # a reader did it, and `epoch` may have been some epochs ago
-        self._call("on_epoch_end", due, epoch)
-        if self.runner.stop:
-            others = [looker for looker in self.lookers if looker not in due]
-            self._call("on_epoch_end", others, epoch)
+        """Call who is due."""
+        self.looked = [] if self.runner.stop else due  # a reader's stop may be some epochs ago
+        self._call("on_epoch_end", self.looked, epoch)
+
+    def last(self, epoch: int) -> None:
+        """Call the others too: the epoch has turned out to be the last one."""
+        others = [looker for looker in self.lookers if looker not in self.looked]
+        self._call("on_epoch_end", others, epoch)
 
     def read(self, epoch: int) -> None:
         self._call("on_epoch_end", self.readers, epoch)

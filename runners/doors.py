@@ -3,11 +3,13 @@
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from opnet.errors import check_count, check_flag, check_rate
 from opnet.tensors import described
 
+from .best import KEEP
 from .calls import every
 
 HOOKS = ("on_train_begin", "on_epoch_end", "on_train_end")
@@ -36,6 +38,23 @@ def check_of_rows(metric: Any, predicts: Tensor, labels: Tensor) -> None:
 
 def count_or_none(what: str, value: Any) -> int | None:
     return None if value is None else check_count(f"train: {what}", value)
+
+
+def check_keep(keep: Any) -> None:
+    if keep not in KEEP:
+        raise ValueError(f"train: keep is {keep!r}, wanted one of {', '.join(KEEP)}")
+
+
+def check_generator(generator: Any) -> None:
+    if not isinstance(generator, torch.Generator | None):
+        raise TypeError(f"train: generator is {generator!r}, wanted a torch.Generator")
+
+
+def split_size(batch_size: int | None, X: Any) -> int | None:
+    """How many rows to a step; None where one has them all. TypeError for rows not in memory."""
+    if batch_size is not None and not isinstance(X, Tensor):
+        raise TypeError("train: batch_size needs rows in memory, X is read block by block")
+    return batch_size if batch_size and batch_size < X.shape[-2] else None
 
 
 def several(who: str, values: Any) -> Iterable[Any]:

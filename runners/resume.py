@@ -85,7 +85,8 @@ class Resumable:
             "settings": self.settings,
             "environment": environment(_device(self.runner.model)),
         }
-        checkpoint.save_state(self.directory, RunState(self._tensors(run.best.kept), about))
+        if self.runner.ranks.first:
+            checkpoint.save_state(self.directory, RunState(self._tensors(run.best.kept), about))
         self.saved, self.saved_at = (epochs_done, ended), time.monotonic()
 
     def _tensors(self, kept: Kept) -> dict[str, Tensor]:

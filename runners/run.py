@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from opnet.captured import generators, keeps_as_usual
-from opnet.data import Batch, Rows
+from opnet.data import Batch
 from opnet.errors import NonFiniteError
 from opnet.step import first_non_finite
 from opnet.walk import every_part, set_training
@@ -21,6 +21,7 @@ from .calls import Calls
 from .doors import rate_of
 from .interrupts import held_back
 from .log import SECONDS_BETWEEN_UPDATES, Log
+from .ranks import Share, culprit
 from .replays import EAGER, Plan, Replays
 from .resume import Resumable
 from .snapshots import Snapshot, set_weights
@@ -56,8 +57,7 @@ class Run:
     def __init__(
         self,
         runner: Any,
-        train_set: Rows,
-        dev_set: Rows,
+        share: Share,
         best: Best,
         log: Log,
         callbacks: list[Any],
@@ -67,11 +67,12 @@ class Run:
         predicted: int = 0,
         plan: Plan = EAGER,
     ) -> None:
-        self.runner, self.train_set, self.dev_set = runner, train_set, dev_set
+        self.runner, self.ranks, self.share = runner, runner.ranks, share
+        self.train_set, self.dev_set = share.sets
         self.best, self.log = best, log
         self.schedule, self.batches, self.resumable = schedule, batches, resumable
         self.calls = Calls(runner, callbacks, self._can_drop())
-        self.plan = plan
+        self.plan = share.plan(plan)
         self.observe = getattr(schedule, "observe", None)  # how a schedule asks for the dev loss
         self.parts = every_part(runner.model)
         self.epochs_before = len(runner.train_loss)
@@ -86,32 +87,45 @@ class Run:
             self.of_rows = None  # the scores are recorded with the epoch
         many = predicted > MOST_UNREAD and (plan.block_size or batches)
         self.by_blocks = self.of_rows if many else None
+        if share.of_rows:
+            self.of_rows = self.by_blocks = share.of_rows
         if self.of_rows and not self.by_blocks:
             elements += predicted
-        self.most_unread = max(1, min(limit, MOST_UNREAD // max(elements, 1)))
+        most = max(1, min(limit, MOST_UNREAD // max(elements, 1)))
+        self.most_unread = min(self.ranks.gather(most))
         alone = schedule is None and self.calls.nobody_acts
         self.replays: Replays | None = None
-        if plan.training and plan.what == "epochs":
-            how = self.most_unread, alone, bool(self.of_rows)
-            self.replays = Replays(plan.training, best.camera, *how)
-        self.new_work = partial(Work, runner, train_set, dev_set, batches, self.by_blocks)
-        self.work = self.new_work(plan, alone)
+        if self.plan.training and plan.what == "epochs":
+            how = self.most_unread, alone, bool(self.of_rows and not self.by_blocks)
+            self.replays = Replays(self.plan.training, best.camera, *how)
+        sets = share.sets
+        self.new_work = partial(Work, runner, share.optimizer, *sets, batches, self.by_blocks)
+        self.work = self.new_work(self.plan, alone)
 
     def epochs(self) -> None:
         resumable = self.resumable
         if resumable:
             resumable.begin(self)
-        with held_back(resumable is not None) as interrupted:
+        with held_back(resumable is not None or self.ranks.several) as interrupted:
             for epoch in range(self.epochs_read, self.log.num_epochs):
                 if self.runner.stop:
                     break
                 self._epoch_and_after(epoch)
-                if resumable and (interrupted() or resumable.due(epoch + 1)):
+                due = resumable is not None and resumable.due(epoch + 1)
+                late = time.monotonic() - self.read_at >= SECONDS_BETWEEN_UPDATES
+                asked = late, due, interrupted(), self.runner.stop
+                late, due, leaving, stop = self.ranks.any(*asked)
+                if late or due or leaving or stop:
                     self.read()
+                if stop or self.runner.stop:  # by who has just been told, on all ranks alike
+                    self.runner.stop = True
+                    self.calls.last(self.epochs_read - 1)
+                if resumable and (due or leaving):
                     resumable.save(self, self.epochs_read, ended=self.runner.stop)
-                if interrupted():
-                    done = f"epoch {self.epochs_read}/{self.log.num_epochs}"
-                    raise KeyboardInterrupt(f"after {done}, which is saved: resume goes on from it")
+                if leaving:
+                    done = f"after epoch {self.epochs_read}/{self.log.num_epochs}"
+                    saved = ", which is saved: resume goes on from it" if resumable else ""
+                    raise KeyboardInterrupt(f"{done}{saved}")
         self.read()
         if resumable:
             resumable.save(self, self.epochs_read, ended=True)
@@ -129,12 +143,11 @@ class Run:
         self.unread.append(self._replayed() or self._epoch())
         last = epoch + 1 == self.log.num_epochs
         due = self.calls.due(epoch + 1, last) if self.calls.lookers else []
-        late = time.monotonic() - self.read_at >= SECONDS_BETWEEN_UPDATES
-        if due or late or self.runner.stop or len(self.unread) >= self.most_unread:
+        if due or len(self.unread) >= self.most_unread:
             self.read()
         if self.observe:
             self.observe(self.runner.dev_loss[-1])
-        if due or self.runner.stop:
+        if self.calls.lookers:
             self.calls.look(due, self.epochs_read - 1)
 
     def _tell(self) -> None:
@@ -196,7 +209,8 @@ class Run:
         train_losses, dev_losses, *scored = columns
         sets = zip(scored, (self.train_set, self.dev_set), strict=True)
         scores = [self._scores(outputs, labels) for outputs, (_, labels) in sets]
-        return [_read_back(train_losses), _read_back(dev_losses), *scores]
+        losses = [_read_back(train_losses), _read_back(dev_losses)]
+        return self.share.totals(losses + scores)
 
     def _scores(self, waiting: Any, labels: Tensor) -> list[float]:
         """The scores of all epochs that wait, in one call where the metric can do that."""
@@ -266,7 +280,7 @@ class Run:
         op = self._culprit(self.last if on_train else epoch.snapshot, X)
         if on_train and self.batches and not op:  # the weights went bad between two of its batches
             op = self._culprit(epoch.snapshot, X)
-        cause = f"first at the output of {op!r}" if op else "the output of every op is finite"
+        cause = culprit(self.ranks.gather(op))
         epoch_kept = self.best.kept.epoch
         kept = "the start" if epoch_kept is None else f"epoch {epoch_kept}"
         what = f"{name} of epoch {self.epochs_read} is {number} at learning rate {epoch.lr}"

@@ -12,15 +12,18 @@ from torch import Tensor
 
 from opnet import checkpoint
 from opnet.blocks import block_rows, widths
-from opnet.data import as_features, as_rows, fresh_generator
+from opnet.data import as_features, as_rows
 from opnet.errors import check_count, check_path
 from opnet.losses import Loss
+from opnet.parallel import Ranks
 from opnet.step import evaluation, predictions
 from opnet.threads import fitting_threads
 from opnet.walk import check_model, check_places, named_ops, state, untouched
 
-from .best import KEEP, Best, about, alone
+from .best import Best, about, alone
 from .doors import (
+    check_generator,
+    check_keep,
     check_of_rows,
     check_part,
     check_schedule,
@@ -29,13 +32,14 @@ from .doors import (
     count_or_none,
     number,
     several,
+    split_size,
 )
 from .history import History
 from .log import Log
+from .ranks import Share, on_ranks
 from .replays import block_size_of, plan
 from .resume import Resumable, check_free
 from .run import Run
-from .work import batches_of, is_split
 
 
 class Judged(NamedTuple):
@@ -75,7 +79,9 @@ class RunnerV2_1:
         self.history = History(*self.histories)
         self.kept_epoch: int | None = None
         self.stop = False
+        self.ranks = Ranks()  # of the training under way
 
+    @on_ranks
     def train(
         self,
         train_set: Any,
@@ -119,6 +125,7 @@ class RunnerV2_1:
         Epochs, mini-batches or blocks are recorded once and replayed, with `step="auto"` where they
         can be and it pays: "captured" refuses what cannot, "eager" never records. A learner's op,
         loss, metric, optimizer or callback says `recordable = True` if it can (docs/speed.md).
+        Started by a launcher as torchrun, it is one training of all ranks (docs/ranks.md).
         `log_epochs=0` prints nothing. Before `on_train_begin`: ValueError or TypeError for
         arguments and data that do not fit, CheckpointError for a `save_dir` that cannot be used.
         Later ValueError or TypeError for a rate that is not finite or below 0, NonFiniteError when
@@ -126,69 +133,63 @@ class RunnerV2_1:
         """
         num_epochs = check_count("train: num_epochs", num_epochs, lowest=0)
         log_epochs = check_count("train: log_epochs", log_epochs, lowest=0)
-        if keep not in KEEP:
-            raise ValueError(f"train: keep is {keep!r}, wanted one of {', '.join(KEEP)}")
+        check_keep(keep)
         self._check_can_train()
         hooks = checked_callbacks(several("train: callbacks", callbacks))
         check_schedule(schedule, self.optimizer)
-        if not isinstance(generator, torch.Generator | None):
-            raise TypeError(f"train: generator is {generator!r}, wanted a torch.Generator")
-        batch_size = count_or_none("batch_size", batch_size)
-        block_size = count_or_none("block_size", block_size)
-        threads = count_or_none("threads", threads)
-        directory = None if save_dir is None else check_path("train: save_dir", save_dir)
-        save_every = checked_saving(save_every, resume, directory)
+        check_generator(generator)
+        sizes = {"batch_size": batch_size, "block_size": block_size, "threads": threads}
+        batch_size, block_size, threads = (count_or_none(*size) for size in sizes.items())
+        where = None if save_dir is None else check_path("train: save_dir", save_dir).absolute()
+        save_every = checked_saving(save_every, resume, where)
         train_rows, predicted = self._rehearsed("train_set", train_set)
         dev_rows, more_predicted = self._rehearsed("dev_set", dev_set)
-        if batch_size is not None and not isinstance(train_rows[0], Tensor):
-            raise TypeError("train: batch_size needs rows in memory, X is read block by block")
-        split = batch_size if is_split(train_rows, batch_size) else None
-        sets = train_rows, dev_rows
+        split = split_size(batch_size, train_rows[0])
+        share = Share(self.ranks, self, (train_rows, dev_rows), split is not None)
+        sets = share.sets
         planned = partial(plan, step, self, sets, hooks, num_epochs, split, block_size, threads)
         recorded = planned()
+        made_of = {"keep": keep, "batch_size": batch_size, "block_size": block_size}
+        lasting = {"num_epochs": num_epochs, "save_every": save_every, "resume": resume}
+        share.check_alike(hooks, generator, made_of | lasting | {"schedule": schedule})
         if num_epochs == 0 and not resume:
             return
-        if generator is None and is_split(train_rows, batch_size):
-            generator = fresh_generator("train")
-        where = directory and directory.absolute()  # also where a callback goes elsewhere
-        resumable, data = None, [train_rows, dev_rows]
+        if generator is None and split:
+            generator = share.fresh_generator()
+        resumable = None
         if where and (save_every or resume):
-            made_of = {
-                "keep": keep,
-                "batch_size": batch_size,
-                "block_size": block_size,
-                "data": data,
-            }
+            made_of["data"] = share.told_data()
             resumable = Resumable(self, hooks, schedule, generator, made_of, where, save_every)
-        if directory is not None:
-            checkpoint.prepare(directory, self.model)
-        with alone(where), self._threads(train_rows[0], recorded.block_size, recorded.threads):
+        own = where if self.ranks.first else None  # nobody else writes
+        if save_dir is not None and self.ranks.first:
+            checkpoint.prepare(save_dir, self.model)
+        with alone(own), self._threads(train_rows[0], recorded.block_size, recorded.threads):
             if resumable:  # all that can be refused is, before anybody has begun
                 resumable.look(resume, num_epochs)
             elif where:
                 check_free(where)
+            share.check_found(resumable)
             self.stop = False
-            for callback in hooks:
-                if hasattr(callback, "on_train_begin"):
-                    callback.on_train_begin(self)  # which may change any part
-                    recorded = planned()
-            best = Best(self.model, self.optimizer, keep, where)
+            for callback in (hook for hook in hooks if hasattr(hook, "on_train_begin")):
+                callback.on_train_begin(self)  # which may change any part
+                recorded = planned()
+            share.begin()
+            best = Best(self.model, self.optimizer, keep, own)
             if self.train_loss:  # after a run the weights that it left are kept, where better
                 score, loss, *_ = self._judge(*dev_rows)
                 best.offer(None, score, loss, best.kept.snapshot)
-            log, batches = (
-                Log(num_epochs, log_epochs),
-                batches_of(train_rows, batch_size, generator),
-            )
+            log = Log(num_epochs, log_epochs if self.ranks.first else 0)
+            batches = partial(share.batches, split, generator) if split and generator else None
             how = resumable, predicted + more_predicted, recorded
-            self._drive(Run(self, train_rows, dev_rows, best, log, hooks, schedule, batches, *how))
+            self._drive(Run(self, share, best, log, hooks, schedule, batches, *how))
 
     def _drive(self, run: Run) -> None:
         """All epochs; whatever ends them, the kept weights are put back and on disk."""
         try:
             run.epochs()
         except BaseException as error:
-            for closing in (run.read, run.end):  # their errors are notes to the one under way
+            closings = (run.end,) if self.ranks.several else (run.read, run.end)
+            for closing in closings:  # their errors are notes to the one under way
                 try:
                     closing()
                 except Exception as second:

@@ -98,16 +98,17 @@ def fingerprint(tensor: Tensor) -> str:
     return f"{kind} {hashlib.sha256(data.data).hexdigest()[:16]}"
 
 
-def differences(was: Any, now: Any, where: str = "") -> Iterator[str]:
+def differences(was: Any, now: Any, where: str = "", then: str = "was") -> Iterator[str]:
     """`optimizer.init_lr is 4.0, was 8.0` for each value that differs."""
     if isinstance(was, dict) and isinstance(now, dict):
         for key in {**was, **now}:
-            yield from differences(was.get(key), now.get(key), f"{where}.{key}".lstrip("."))
+            place = f"{where}.{key}".lstrip(".")
+            yield from differences(was.get(key), now.get(key), place, then)
     elif isinstance(was, list) and isinstance(now, list) and len(was) == len(now):
         for position, (old, new) in enumerate(zip(was, now, strict=True)):
-            yield from differences(old, new, f"{where}[{position}]")
+            yield from differences(old, new, f"{where}[{position}]", then)
     elif was != now and repr(was) != repr(now):  # nan is nan here
-        yield f"{where} is {_short(now)}, was {_short(was)}"
+        yield f"{where} is {_short(now)}, {then} {_short(was)}"
 
 
 def _short(value: Any) -> str:

@@ -4,11 +4,10 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from opnet.captured import Steps, is_steady
-from opnet.data import Batch, Rows, mini_batches
+from opnet.data import Batch, Rows
 from opnet.step import OfRows, evaluation, training_step
 from opnet.walks import Walk
 
@@ -24,6 +23,7 @@ class Work:
     def __init__(
         self,
         runner: Any,
+        optimizer: Any,
         train_set: Rows,
         dev_set: Rows,
         batches: Callable[[], Iterator[Batch]] | None,
@@ -32,7 +32,7 @@ class Work:
         alone: bool = False,
     ) -> None:
         block_size = plan.block_size
-        model, loss_fn, self.optimizer = runner.model, runner.loss_fn, runner.optimizer
+        model, loss_fn, self.optimizer = runner.model, runner.loss_fn, optimizer
         self.X, self.y = train_set
         self.batches, self.of_rows = batches, of_rows
         step: Any = partial(training_step, model, loss_fn, self.optimizer, block_size=block_size)
@@ -42,7 +42,7 @@ class Work:
         self.judge = partial(evaluation, model, loss_fn, X_dev, y_dev, block_size, of_rows)
         self.recorded = plan.what is not None
         if plan.training and plan.what == "steps":
-            self.step = Steps(plan.training, alone and is_steady(self.optimizer))
+            self.step = Steps(plan.training, alone and is_steady(optimizer))
         elif plan.training and plan.what == "blocks":
             walk = partial(Walk, plan.training, of_rows=of_rows, lanes=plan.lanes)
             self.all_rows = partial(_walked, walk(train_set, back=True), self.optimizer)
@@ -87,17 +87,3 @@ def _of_as_many_rows(outputs: Tensor, axis: int, count: int) -> Tensor:
     shape = list(outputs.shape)
     shape[axis] = count
     return outputs.new_empty(shape)
-
-
-def batches_of(
-    train_rows: Rows, batch_size: int | None, generator: torch.Generator | None
-) -> Callable[[], Iterator[Batch]] | None:
-    """What gives the batches of an epoch; None where one holds all rows."""
-    if batch_size is None or generator is None or not is_split(train_rows, batch_size):
-        return None
-    X, y = train_rows
-    return partial(mini_batches, X, y, batch_size, generator)
-
-
-def is_split(train_rows: Rows, batch_size: int | None) -> bool:
-    return batch_size is not None and batch_size < train_rows[0].shape[-2]

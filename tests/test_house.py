@@ -33,6 +33,7 @@ LEVELS = [
         "step",
         "captured",
         "walks",
+        "parallel",
     }
     | {"checkpoint", "paddle"},
     {"losses", "cross_entropy"},
@@ -205,6 +206,11 @@ def test_only_the_estimators_import_sklearn_at_once():
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("sklearn")
     }
     assert at_once == {"runners/estimator.py", "runners/estimator_base.py"}
+
+
+def test_only_parallel_talks_to_other_processes():
+    talking = {name(path) for path in FILES if any("torch.distributed" in m for m in imports(path))}
+    assert talking == {"opnet/parallel.py"}
 
 
 def test_torch_is_not_needed_to_build():

@@ -289,6 +289,16 @@ def test_a_value_that_is_not_finite_is_named_by_its_place_in_all_rows(bad, value
         list(rows)
 
 
+def test_a_part_reads_its_rows_only_and_names_them_by_their_place_in_all():
+    values = X.clone()
+    values[2, 0] = values[6, 1] = torch.nan
+    part = as_features("X", Held(values), LIKE).part(slice(3, 9)).part(slice(1, 5))
+    assert (len(part), part.shape) == (4, (4, F))
+    assert torch.equal(part[:2], X[4:6])
+    with pytest.raises(ValueError, match=r"^X\[6, 1\] is nan \(rows 4:7: "):
+        list(blocks(part, None, 3))
+
+
 def test_large_numbers_are_finite_though_their_sum_is_not():
     large = torch.full((N, F), 3e38)
     assert torch.equal(as_features("X", Held(large), LIKE)[:], large)

@@ -1,0 +1,262 @@
+"""Ranks: processes that train one model together, each on rows of its own.
+
+All of torch.distributed is in this file. A launcher such as torchrun starts the processes and tells
+each who it is by its environment; they talk through gloo on CPUs, through NCCL on GPUs.
+"""
+
+import atexit
+import itertools
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from .errors import check_positive
+from .walk import dict_of, leaf_ops
+
+ATTEMPT = "TORCHELASTIC_RESTART_COUNT"  # torchrun's store still has what ended ranks have said
+LAUNCHED = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # what a launcher sets
+TIMEOUT, SECONDS = "OPNET_TIMEOUT", 60.0  # its variable, and how long a rank waits for the others
+GRACE = 1.0  # seconds: in which a rank that lives has said what it knows
+
+STORE_GONE = "the launcher, or rank 0 if that held the store, has ended without a word"
+_runs = itertools.count(1)
+
+
+class RankError(RuntimeError):
+    """Another rank has ended, or does not answer: which one, and why."""
+
+
+class Ranks:
+    """`count` processes, of which this one is number `rank`; one alone talks to nobody.
+
+    What they say to each other they all say in the same order. An error of one ends all: RankError.
+    """
+
+    def __init__(self, rank: int = 0, count: int = 1, device: torch.device | None = None) -> None:
+        self.rank, self.count, self.device = rank, count, device
+        self.talks, self.run = 0, 0
+        self._store: Any = None
+
+    @property
+    def several(self) -> bool:
+        return self.count > 1
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the one that logs, draws and writes."""
+        return self.rank == 0
+
+    def part(self, count: int) -> slice:
+        """Those of `count` rows that are this rank's: consecutive, as even as can be."""
+        return slice(count * self.rank // self.count, count * (self.rank + 1) // self.count)
+
+    def sum(self, tensor: Tensor) -> Tensor:
+        """The sum over all ranks, in place; each rank has the same bits."""
+        if self.several:
+            self._talk(dist.all_reduce, tensor)
+        return tensor
+
+    def any(self, *here: bool) -> list[bool]:
+        """For each question whether the answer is yes on some rank."""
+        if not self.several:
+            return list(here)
+        yes = torch.tensor(here, dtype=torch.float32, device=self.device)
+        return [bool(votes) for votes in self.sum(yes).tolist()]
+
+    def gather(self, thing: Any) -> list[Any]:
+        """What each rank has given, by rank: any object that can be pickled."""
+        things = [thing] * self.count
+        if self.several:
+            self._talk(dist.all_gather_object, things, thing)
+        return things
+
+    def from_first(self, thing: Any) -> Any:
+        """What rank 0 has given."""
+        things = [thing]
+        if self.several:
+            self._talk(dist.broadcast_object_list, things, 0, device=self.device)
+        return things[0]
+
+    @torch.no_grad()
+    def copy_first(self, tensors: list[Tensor]) -> None:
+        """Into the tensors of all ranks those of rank 0."""
+        for tensor in tensors if self.several else ():
+            whole = tensor.detach().clone(memory_format=torch.contiguous_format)
+            self._talk(dist.broadcast, whole, 0)
+            tensor.copy_(whole)
+
+    @contextmanager
+    def one_fate(self) -> Iterator[None]:
+        """Inside, an error that only some ranks meet is told to the others, who then end too.
+
+        One that all meet at the same point leaves them as they are. Afterwards all have come here.
+        """
+        if not self.several:
+            yield
+            return
+        self.run = next(_runs)
+        self._store = dist.distributed_c10d._get_default_store()
+        try:
+            yield
+            self.gather(None)
+        except RankError:
+            raise
+        except BaseException as error:
+            self._leave(error)
+            raise
+
+    def _talk(self, call: Callable[..., Any], *arguments: Any, **options: Any) -> None:
+        self.talks += 1
+        try:
+            call(*arguments, **options)
+        except RuntimeError as error:
+            raise RankError(self._loss(error)) from error
+
+    def _leave(self, error: BaseException) -> None:
+        """Say what has happened here; who waits for this rank is told when the group closes."""
+        self._say(f"{type(error).__name__}: {' '.join(str(error).split())}"[:500])
+        heard = self._heard(GRACE, lambda words: len(words) == self.count)
+        if len(heard) < self.count or len({talks for talks, _ in heard.values()}) > 1:
+            _close()
+            self._heard(GRACE, lambda words: len(words) == self.count)  # who holds the store waits
+
+    def _loss(self, error: RuntimeError) -> str:
+        """Which ranks have ended, and what they have said, in one line."""
+        self._say("")
+        heard = self._heard(GRACE, lambda words: any(text for _, text in words.values()))
+        causes = [f"rank {rank}: {text}" for rank, (_, text) in sorted(heard.items()) if text]
+        if not causes:
+            late = "timed out" in str(error).lower()
+            how = "has not answered in time" if late else "has ended without a word"
+            silent = [str(rank) for rank in range(self.count) if rank not in {*heard, self.rank}]
+            who = f"rank {silent[0]}" if len(silent) == 1 else f"one of ranks {', '.join(silent)}"
+            causes = [f"{who} {how}"] * bool(silent) if heard else [STORE_GONE]
+        told = "; ".join(causes) or " ".join(str(error).split())[:200]
+        return f"train: rank {self.rank} of {self.count} cannot go on: {told}"
+
+    def _say(self, text: str) -> None:
+        """To whom it concerns: how often this rank has talked, and why it ends."""
+        try:
+            self._store.set(self._place(self.rank), f"{self.talks} {text}")
+        except RuntimeError:  # who held the store is gone
+            return
+
+    def _heard(self, seconds: float, enough: Callable[[Any], bool]) -> dict[int, tuple[str, str]]:
+        """What the ranks have said by now, or in some seconds, by rank."""
+        words: dict[int, tuple[str, str]] = {}
+        end = time.monotonic() + seconds
+        try:
+            while not enough(words) and time.monotonic() < end:
+                for rank in range(self.count):
+                    if rank not in words and self._store.check([self._place(rank)]):
+                        talks, _, text = self._store.get(self._place(rank)).decode().partition(" ")
+                        words[rank] = talks, text
+                time.sleep(0.01)
+        except RuntimeError:
+            pass
+        return words
+
+    def _place(self, rank: int) -> str:
+        return f"opnet/{self.run}/{rank}"
+
+
+class Shared:
+    """In the place of an optimizer: an update by the gradient over the rows of all ranks.
+
+    dL/dp = sum over ranks of weight dL_rank/dp, weight = rows of the rank / rows of all; then each
+    rank does the same update. All gradients are one sum of one flat tensor.
+    """
+
+    def __init__(self, optimizer: Any, model: Any, ranks: Ranks, weight: float) -> None:
+        self.optimizer, self.ranks, self.weight = optimizer, ranks, weight
+        self.ops = [op for op in leaf_ops(model) if dict_of(op, "params")]
+
+    @torch.no_grad()
+    def step(self) -> None:
+        grads = self._grads()
+        if grads:
+            joined = torch.cat([grad.reshape(-1) for grad in grads]).mul_(self.weight)
+            parts = self.ranks.sum(joined).split([grad.numel() for grad in grads])
+            for grad, part in zip(grads, parts, strict=True):
+                grad.copy_(part.view_as(grad))
+        self.optimizer.step()
+
+    def step_without_rows(self) -> None:
+        """Where none of the rows is this rank's."""
+        for grad in self._grads():
+            grad.zero_()  # times a weight of 0, nan would stay
+        self.step()
+
+    def _grads(self) -> list[Tensor]:
+        found = [dict_of(op, "grads").get(key) for op in self.ops for key in op.params]
+        return [grad for grad in found if grad is not None]  # one that lacks the optimizer names
+
+
+def rank() -> int:
+    """The number of this process among those that train together, from 0; 0 of one alone.
+
+    ValueError for a launcher's variable that is no whole number.
+    """
+    if dist.is_available() and dist.is_initialized():
+        return dist.get_rank()
+    return _number("RANK") if _launched() else 0
+
+
+def joined(device: torch.device) -> Ranks:
+    """The ranks of the group that is up, or that the environment of a launcher asks for.
+
+    Without either this process is alone. A group is started once, for models on `device`, and stays
+    up to the end. RuntimeError where the others do not come in time, ValueError for variables.
+    """
+    if not dist.is_available():
+        return Ranks()
+    if not dist.is_initialized():
+        if not _launched() or _number("WORLD_SIZE") == 1:
+            return Ranks()
+        _open(device)
+    return Ranks(dist.get_rank(), dist.get_world_size(), device)
+
+
+def _launched() -> bool:
+    return all(os.environ.get(name) for name in LAUNCHED)
+
+
+def _number(name: str) -> int:
+    try:
+        return int(os.environ[name])
+    except ValueError:
+        raise ValueError(f"{name} is {os.environ[name]!r:.80}, wanted a whole number") from None
+
+
+def _open(device: torch.device) -> None:
+    who, seconds = f"rank {_number('RANK')} of {_number('WORLD_SIZE')}", _seconds()
+    backend = "nccl" if device.type == "cuda" else "gloo"
+    wait = timedelta(seconds=seconds)
+    try:
+        store, number, count = next(dist.rendezvous("env://", timeout=wait))
+        store = dist.PrefixStore(f"opnet/{os.environ.get(ATTEMPT, '0')}", store)
+        dist.init_process_group(backend, timeout=wait, store=store, rank=number, world_size=count)
+    except RuntimeError as error:
+        said = " ".join(str(error).split())[:200]
+        raise RuntimeError(f"{who}: no group with the others in {seconds:g} s: {said}") from error
+    atexit.register(_close)
+
+
+def _seconds() -> float:
+    text = os.environ.get(TIMEOUT) or str(SECONDS)
+    try:
+        return check_positive(TIMEOUT, float(text))
+    except ValueError:
+        raise ValueError(f"{TIMEOUT} is {text!r:.80}, wanted a number of seconds > 0") from None
+
+
+def _close() -> None:
+    if dist.is_initialized():
+        dist.destroy_process_group()

@@ -1,0 +1,259 @@
+"""What ends one rank ends all, soon, with an error that says which rank and why."""
+
+import os
+import re
+import signal
+from functools import partial
+
+import pytest
+import torch
+from ranks import on_ranks
+
+from opnet import (
+    Adam,
+    BatchGD,
+    BatchNorm,
+    BinaryCrossEntropyLoss,
+    Dropout,
+    Linear,
+    Logistic,
+    Model_MLP_L2,
+    Sequential,
+    StepDecay,
+    accuracy,
+    load,
+    make_moons,
+    split,
+)
+from opnet.parallel import joined, rank
+from opnet.walk import state
+from runners import EarlyStopping, RunnerV2_1
+
+EPOCHS = 12
+PATIENCE = 4.0  # seconds to wait for a rank that hangs; others end sooner
+IN_VAIN = 2.0
+
+
+def drawn(seed=5):
+    return torch.Generator().manual_seed(seed)
+
+
+def moons(seed=0):
+    return split(*make_moons(307, noise=0.2, seed=seed), (203, 101), seed=0)
+
+
+def a_runner(lr=0.05, hidden=5, rule=Adam, model=None, metric=accuracy):
+    model = model or Model_MLP_L2(2, hidden, 1, generator=drawn())
+    return RunnerV2_1(model, rule(lr, model), metric, BinaryCrossEntropyLoss(model))
+
+
+class At:
+    """After epoch 4 one rank does something."""
+
+    def __init__(self, action, where):
+        self.action, self.where = action, where
+
+    def on_epoch_end(self, runner, epoch):
+        if (rank(), epoch) == (self.where, 4):
+            self.action(runner)
+
+
+def fail(runner):
+    raise OSError("the disk\nis full")
+
+
+def leave(runner):
+    raise SystemExit(3)
+
+
+def stop(runner):
+    runner.stop = True
+
+
+def send(number):
+    return lambda runner: os.kill(os.getpid(), number)
+
+
+ACTIONS = {
+    "raises": fail,
+    "leaves": leave,
+    "stops": stop,
+    "is killed": send(signal.SIGKILL),
+    "hangs": send(signal.SIGSTOP),
+    "Ctrl-C": send(signal.SIGINT),
+}
+
+
+def trained(action, where, place=None, **how):
+    """Weights and train losses of a training, in which one rank does something."""
+    how = {"num_epochs": EPOCHS, "log_epochs": 0, "callbacks": [At(ACTIONS[action], where)]} | how
+    runner = a_runner()
+    runner.train(*moons(), save_dir=place, **how)
+    return [tensor.tolist() for tensor in state(runner.model)], runner.train_loss
+
+
+@pytest.mark.parametrize(
+    ("action", "where", "count", "said"),
+    [
+        ("raises", 1, 3, "rank 1: OSError: the disk is full"),
+        ("raises", 0, 2, "rank 0: OSError: the disk is full"),
+        ("leaves", 1, 2, "rank 1: SystemExit: 3"),
+        ("is killed", 1, 3, "rank 1 has ended without a word"),
+        ("is killed", 0, 2, "the launcher, or rank 0 if that held the store, has ended"),
+        ("hangs", 1, 2, "rank 1 has not answered in time"),
+    ],
+)
+def test_what_ends_one_rank_ends_all(tmp_path, action, where, count, said):
+    hung, seconds = ([where], PATIENCE) if action == "hangs" else ([], 20.0)
+    ends = on_ranks(count, trained, action, where, tmp_path, seconds=seconds, hung=hung)
+    assert ends[where].code == (-9 if "killed" in action or hung else 1)
+    for number, end in enumerate(ends):
+        if number != where:
+            assert end.code == 1
+            left = f"RankError: train: rank {number} of {count} cannot go on: {said}"
+            assert end.error.startswith(left)
+            assert "\n" not in end.error
+    if where:
+        assert load(tmp_path)  # what rank 0 has kept
+
+
+def test_a_stop_and_ctrl_c_of_one_rank_are_those_of_all_after_the_epoch(tmp_path):
+    stopped = on_ranks(2, trained, "stops", 1)
+    assert [len(end.result[1]) for end in stopped] == [5, 5]
+    left = on_ranks(2, partial(trained, save_every=100), "Ctrl-C", 1, tmp_path)
+    assert [end.code for end in left] == [130, 130]
+    assert {end.error.partition(",")[0] for end in left} == {"KeyboardInterrupt: after epoch 5/12"}
+    alone = trained("stops", None)
+    on = on_ranks(3, partial(trained, resume=True), "stops", None, tmp_path)
+    for end in on:
+        torch.testing.assert_close(end.result[1], alone[1], atol=1e-6, rtol=1e-6)
+
+
+def poisoned(where):
+    """One rank's rows go bad in the fifth epoch."""
+    train, dev = moons()
+
+    def poison(runner):
+        train[0][-1] = torch.nan  # a row of the last rank
+
+    runner = a_runner()
+    try:
+        runner.train(train, dev, num_epochs=9, log_epochs=0, callbacks=[At(poison, where)])
+    finally:
+        assert len(runner.train_loss) == 5
+        assert all(tensor.isfinite().all() for tensor in state(runner.model))
+
+
+def test_a_nan_on_one_rank_is_named_on_all():
+    ends = on_ranks(3, poisoned, 2)
+    said = "NonFiniteError: train: train loss of epoch 5 is nan at learning rate 0.05; "
+    said += "first at the output of 'fc1' on rank 2; the weights of epoch 4 are kept"
+    assert [(end.code, end.error) for end in ends] == [(1, said)] * 3
+
+
+def with_(*ops):
+    return Sequential(Linear(2, 5, generator=drawn()), *ops, Linear(5, 1), Logistic())
+
+
+def whole(predicts, labels):
+    return accuracy(predicts, labels)
+
+
+UNLIKE = {  # a runner and what it is trained with on rank 1; on rank 0 all is as usual
+    "optimizer.init_lr is 0.5, rank 0 has 0.05": ({"lr": 0.5}, {}),
+    "optimizer.class is 'BatchGD', rank 0 has 'Adam'": ({"rule": BatchGD}, {}),
+    "model.hidden_size is 7, rank 0 has 5": ({"hidden": 7}, {}),
+    "num_epochs is 3, rank 0 has 2": ({}, {"num_epochs": 3}),
+    "keep is 'last', rank 0 has 'best_score'": ({}, {"keep": "last"}),
+    "batch_size is 9, rank 0 has None": ({}, {"batch_size": 9}),
+    "schedule is StepDecay, rank 0 has None": ({}, {"schedule": StepDecay(0.1, 2)}),
+    "callbacks is ['EarlyStopping'], rank 0 has []": ({}, {"callbacks": [EarlyStopping(1)]}),
+    "data[0][0] is 'float32 [203, 2]": ({}, {"seed": 1}),
+    "data[1][0] is 'float32 [100, 2]": ({}, {"dev_rows": 100}),
+    "generator is": ({}, {"generator": 4}),
+}
+REFUSED = {  # on every rank
+    "BatchNorm 'BatchNorm_1' takes rows together, wanted each": {"model": [BatchNorm, 5]},
+    "Dropout 'Dropout_1' would draw other numbers than on one": {"model": [Dropout, 0.5]},
+    "the metric is no mean over rows: mark it by metrics.over_rows": {"metric": whole},
+}
+
+
+def refused():
+    """What is said to each of UNLIKE, to each of REFUSED, and to too few rows."""
+    return [
+        *(_said(*(each if rank() == 1 else ({}, {}))) for each in UNLIKE.values()),
+        *(_said(how, {}) for how in REFUSED.values()),
+        _said({}, {"train_rows": 1}),
+        _said({}, {}),
+    ]
+
+
+def _said(made, how):
+    made, how = dict(made), {"num_epochs": 2, "log_epochs": 0, "generator": 3} | how
+    if isinstance(made.get("model"), list):
+        kind, argument = made["model"]
+        made["model"] = with_(kind(argument))
+    how["generator"] = drawn(how["generator"])
+    train, dev = moons(how.pop("seed", 0))
+    train_rows, dev_rows = how.pop("train_rows", None), how.pop("dev_rows", None)
+    runner = a_runner(**made)
+    before = [tensor.clone() for tensor in state(runner.model)]
+    try:
+        runner.train(
+            [part[:train_rows] for part in train], [part[:dev_rows] for part in dev], **how
+        )
+    except ValueError as error:
+        assert all(map(torch.equal, before, state(runner.model)))
+        return str(error)
+    return "trained"
+
+
+def test_ranks_that_differ_and_what_cannot_be_shared_are_refused_on_every_rank():
+    ends = on_ranks(2, refused)
+    assert [(end.code, end.error) for end in ends] == [(0, "")] * 2
+    assert ends[0].result == ends[1].result
+    *said, few, last = ends[0].result
+    for text, wanted in zip(said, [*UNLIKE, *REFUSED], strict=True):
+        who = "train: rank 1: " if wanted in UNLIKE else "train: on 2 ranks "
+        assert text.startswith(who)
+        assert wanted in text
+        assert "\n" not in text
+    assert few == "train: on 2 ranks train_set has 1 rows, wanted one for each rank"
+    assert last == "trained"  # the group is as good as before
+
+
+def trained_on(number):
+    return trained("stops", None) if rank() == number else rank()
+
+
+def test_ranks_that_do_not_come_are_waited_for_in_vain_for_as_long_as_was_said():
+    for here, away in ((0, 1), (1, 0)):
+        ends = on_ranks(2, trained_on, here, seconds=IN_VAIN)
+        assert (ends[away].code, ends[away].result) == (0, away)
+        assert ends[here].code == 1
+        assert ends[here].error.startswith(
+            f"RuntimeError: rank {here} of 2: no group with the others in {IN_VAIN:g} s: "
+        )
+        assert "\n" not in ends[here].error
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("RANK", "one", "RANK is 'one', wanted a whole number"),
+        ("WORLD_SIZE", "", None),
+        ("OPNET_TIMEOUT", "0", "OPNET_TIMEOUT is '0', wanted a number of seconds > 0"),
+        ("OPNET_TIMEOUT", "soon", "OPNET_TIMEOUT is 'soon', wanted a number of seconds > 0"),
+    ],
+)
+def test_the_variables_of_a_launcher_are_looked_at(monkeypatch, name, value, said):
+    launched = {"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}
+    for key, text in (launched | {name: value}).items():
+        monkeypatch.setenv(key, text)
+    if said is None:  # no launcher says so little: one process
+        assert rank() == 0
+        assert not joined(torch.device("cpu")).several
+        return
+    with pytest.raises(ValueError, match=re.escape(said)):
+        joined(torch.device("cpu"))

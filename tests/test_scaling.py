@@ -1,0 +1,43 @@
+"""The model of what an epoch on several ranks costs, and the run that it is fitted to."""
+
+import argparse
+
+import pytest
+
+from experiments.scaling import measured
+from experiments.scaling_model import MANY, TALKS, Model, Way, fitted
+
+WAYS = [Way(ranks, 1, rows) for ranks in (1, 2, 4) for rows in (1_000_000, 125_000)]
+RIGHT = Model(fixed=0.002, per_row=1e-6, step=2e-4, per_number=1e-9, numbers=5_633)
+
+
+def test_the_numbers_of_a_model_are_found_again_from_what_it_predicts():
+    epochs = {way: RIGHT.epoch(way.rows, way.ranks) for way in WAYS}
+    epochs[Way(1, 2, 1_000_000)] = 99.0  # two threads: not what the model is of
+    talks = {"few": 2 * RIGHT.step, "many": 2 * RIGHT.step + MANY * RIGHT.per_number}
+    assert fitted(epochs, talks, RIGHT.numbers, cores=4) == pytest.approx(RIGHT)
+    epochs[Way(4, 1, 1_000_000)] = 99.0  # more ranks than cores
+    assert fitted(epochs, talks, RIGHT.numbers, cores=2) == pytest.approx(RIGHT)
+
+
+def test_one_rank_does_not_talk_and_many_only_talk():
+    assert RIGHT.talking(1) == 0
+    assert RIGHT.talking(2) == pytest.approx(TALKS * (2 * RIGHT.step + RIGHT.numbers * 1e-9))
+    assert RIGHT.epoch(1000, 1000) == pytest.approx(RIGHT.talking(1000), rel=0.01)
+
+
+def test_what_does_not_shrink_is_never_less_than_nothing():
+    epochs = {way: RIGHT._replace(fixed=-0.01).epoch(way.rows, way.ranks) for way in WAYS}
+    found = fitted(epochs, {"few": 0.0, "many": 0.0}, 10, cores=4)
+    assert found.fixed == 0.0
+    assert found.per_row > 0
+
+
+def test_ranks_and_one_process_end_at_the_same_loss():
+    settings = argparse.Namespace(hidden=4, epochs=2)
+    one, two = (measured(Way(ranks, 1, 2000), settings) for ranks in (1, 2))
+    assert one["loss"] == pytest.approx(two["loss"], rel=1e-6)
+    assert len(one["epochs"]) == len(two["epochs"]) == 2
+    assert one["few"] == 0 < two["few"]
+    with pytest.raises(RuntimeError, match="ranks=1, threads=1, rows=0"):
+        measured(Way(1, 1, 0), settings)

@@ -101,7 +101,7 @@ def public_names() -> Iterator[str]:
     yield from headline("runners")
     yield from (line for name in _runners() for line in directive("class", f"runners.{name}"))
     yield from directive("class", "runners.history.History")
-    for module in ("opnet.testing", "opnet.plots"):
+    for module in ("opnet.testing", "opnet.bridge", "opnet.plots"):
         yield from headline(module)
         yield from directive("module", module)
 

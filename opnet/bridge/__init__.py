@@ -1,0 +1,6 @@
+"""Across the border: ops in torch.nn and torch.optim, modules of torch.nn as ops."""
+
+from .from_torch import from_module
+from .modules import as_function, as_module
+
+__all__ = ["as_function", "as_module", "from_module"]

@@ -20,7 +20,7 @@ from experiments.rows import Row, table
 RUNS = "cli.run(arguments(), main)\n"  # the last line of a script
 NEED_ARGUMENTS = ("boundary",)
 NEED_THE_MACHINE = ("benchmark",)  # for minutes, and to themselves
-NO_SOURCES = ("benchmark", "durability", "estimators", "gradient_check", "moons")
+NO_SOURCES = ("benchmark", "durability", "estimators", "gradient_check", "moons", "onnx_step")
 
 
 def scripts() -> dict[str, Path]:

@@ -66,6 +66,21 @@ def put_in_place(path: Path) -> None:
         os.replace(path.with_name(path.name + NEW), path)
 
 
+def write_whole(path: Path, data: bytes) -> None:
+    """Put `data` in the place of `path`, as a whole or not at all; directories are made."""
+    new = path.with_name(path.name + NEW)
+    with said(path, "cannot be written"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    remove(new)  # of a writer that was killed
+    try:
+        write_new(new, data)
+        put_in_place(path)
+    except CheckpointError:
+        remove(new)
+        raise
+    sync(path.parent)
+
+
 def remove(path: Path) -> None:
     with said(path, "cannot be removed"):
         path.unlink(missing_ok=True)

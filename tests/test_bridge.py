@@ -28,7 +28,6 @@ from opnet import (
 from opnet.bridge import as_function, as_module, from_module
 from opnet.step import training_step
 from opnet.walk import every_op, state
-from runners import RunnerV2_1
 
 every_case = pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
 

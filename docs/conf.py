@@ -25,6 +25,7 @@ ROOMS = (  # the API in the order in which a reader meets it; what is not named 
 RETURNED = {  # what methods and functions of a room give
     "op": ("opnet.summary.Summary", "opnet.summary.Line"),
     "gradcheck": ("opnet.gradcheck.Report",),
+    "tracing": ("opnet.tracing.Trace", "opnet.tracing.Line", "opnet.tracing.Shown"),
 }
 
 project = "opnet"

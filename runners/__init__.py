@@ -6,12 +6,14 @@ if TYPE_CHECKING:
     from .callbacks import EarlyStopping
     from .estimator import OpNetClassifier, OpNetRegressor
     from .runner_v2_1 import RunnerV2_1
+    from .traces import Traces
 
 _ROOMS = {
     "EarlyStopping": "callbacks",
     "OpNetClassifier": "estimator",
     "OpNetRegressor": "estimator",
     "RunnerV2_1": "runner_v2_1",
+    "Traces": "traces",
 }
 __all__ = list(_ROOMS)
 

@@ -38,7 +38,7 @@ LEVELS = [
     {"losses", "cross_entropy"},
     {"models"},
     {"restore"},
-    {"gradcheck", "bridge", "trace", "tracking", "plots"},
+    {"gradcheck", "bridge", "tracing", "tracking", "plots"},
     {"testing", "__main__"},
 ]
 KNOW_NO_CLASS = {"walk", "step", "checkpoint", "gradcheck", "parallel"} | {

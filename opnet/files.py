@@ -4,7 +4,7 @@ import errno
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from .errors import CheckpointError
@@ -75,8 +75,9 @@ def write_whole(path: Path, data: bytes) -> None:
     try:
         write_new(new, data)
         put_in_place(path)
-    except CheckpointError:
-        remove(new)
+    except BaseException:
+        with suppress(CheckpointError):
+            remove(new)
         raise
     sync(path.parent)
 

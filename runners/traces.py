@@ -7,7 +7,7 @@ from opnet.tracing import Trace, trace
 
 
 class Traces:
-    """Keep what `opnet.trace` says of the rows [X, y] after every so many epochs.
+    """Keep what `opnet.trace` says of the rows [X, y] after every `every`-th epoch.
 
     `traces` is {epoch: Trace}, `flow` {epoch: {layer: |dL/d params|}}, which
     `opnet.plots.gradient_flow` draws; both begin anew with each `train`. The step of a trace is one
@@ -28,7 +28,7 @@ class Traces:
         self._traced(runner)
 
     def on_epoch_end(self, runner: Any, epoch: int) -> None:
-        if self.flow and epoch - max(self.flow) < self.every:
+        if (epoch + 1) % self.every:
             return
         self.traces[epoch] = found = self._traced(runner)
         self.flow[epoch] = found.gradient_norms

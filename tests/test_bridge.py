@@ -198,6 +198,16 @@ def test_a_second_derivative_is_refused():
         torch.autograd.gradgradcheck(as_function(Tanh()), (x,))
 
 
+def test_a_param_that_was_replaced_is_no_longer_shared_and_refused():
+    by_op, by_module = as_module(Linear(2, 3)), as_module(Sequential(Linear(2, 3, "fc1")))
+    by_op.op.to(torch.float64)
+    with pytest.raises(RuntimeError, match="Linear: W was replaced since as_module made a module"):
+        by_op(torch.ones(1, 2))
+    by_module.load_state_dict({k: v + 1 for k, v in by_module.state_dict().items()}, assign=True)
+    with pytest.raises(RuntimeError, match="Linear 'fc1': W was replaced since as_module"):
+        by_module(torch.ones(1, 2))
+
+
 def test_what_was_written_to_since_gives_no_wrong_gradient():
     module, x = as_module(Logistic()), torch.ones(1, 1, requires_grad=True)
     y = module(x)

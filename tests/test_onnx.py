@@ -266,10 +266,13 @@ def test_training_steps_that_cannot_be_written_are_refused(tmp_path):
 
 
 def test_a_path_that_cannot_be_written_is_refused_in_one_line(tmp_path):
-    with pytest.raises(ValueError, match="cannot be written"):
-        export_onnx(Tanh(), tmp_path)
+    taken = tmp_path / "taken"
+    taken.mkdir()
+    (tmp_path / "taken.new").write_text("of a writer that was killed")
+    with pytest.raises(ValueError, match="taken: cannot be written: Is a directory"):
+        export_onnx(Tanh(), taken)
     with pytest.raises(ValueError, match="path is '', wanted a path"):
         export_onnx(Tanh(), "")
     with pytest.raises(ValueError, match=r"export_onnx: came torch.bfloat16, wanted one of"):
         export_onnx(Linear(2, 2, dtype=torch.bfloat16), tmp_path / "x.onnx")
-    assert not [*tmp_path.iterdir()]
+    assert [*tmp_path.iterdir()] == [taken]

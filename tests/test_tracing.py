@@ -307,8 +307,7 @@ def test_a_callback_keeps_a_trace_every_so_many_epochs(job, moons, called_every)
                 traces.on_epoch_end(runner, epoch)
 
     runner.train(*moons[:2], num_epochs=10, log_epochs=0, callbacks=[Seldom()])
-    epochs = [0, 3, 6, 9] if called_every == 1 else [2, 5, 8]
-    assert [*traces.traces] == [*traces.flow] == epochs
+    assert [*traces.traces] == [*traces.flow] == [2, 5, 8]
     assert all(found.lines[0].update > 0 for found in traces.traces.values())
 
 
@@ -325,7 +324,7 @@ def test_a_gradient_flow_is_drawn_over_the_epochs_of_the_traces(job, moons):
     (axes,) = plots.gradient_flow(traces.flow).axes
     assert axes.get_xlabel() == "epoch"
     for line, layer in zip(axes.lines, ("fc1", "fc2"), strict=True):
-        assert list(line.get_xdata()) == [0, 2, 4]
+        assert list(line.get_xdata()) == [1, 3]
         assert list(line.get_ydata()) == [norms[layer] for norms in traces.flow.values()]
 
 
@@ -337,9 +336,9 @@ def test_a_resumed_run_goes_on_with_its_flow(moons, tmp_path):
         found.append(Traces(moons[0], every=2))
         how = {"log_epochs": 0, "save_dir": tmp_path, "resume": True}
         runner.train(*moons[:2], num_epochs=epochs, callbacks=found[-1:], **how)
-    assert [*found[1].flow] == [0, 2, 4, 6]
-    assert found[1].flow[2] == found[0].flow[2]
-    assert [*found[1].traces] == [4, 6]
+    assert [*found[1].flow] == [1, 3, 5, 7]
+    assert found[1].flow[3] == found[0].flow[3]
+    assert [*found[1].traces] == [5, 7]
 
 
 @pytest.mark.parametrize(

@@ -65,9 +65,9 @@ def export_onnx(model: Any, path: str | Path) -> Path:
 
     inputs [N, I], outputs [N, O]; the weights are called as in a checkpoint, `fc1.W`. The file has
     passed ONNX's full check, and gave in ONNX's own evaluation what the model gives. It stands
-    whole or not at all. ValueError that names the op and the kernel for what has no rule, or
-    depends on the number of rows; TypeError for no model and a dtype that ONNX has not. Needs the
-    package onnx: `pip install 'opnet[onnx]'`.
+    whole or not at all. ValueError that names the op, and the kernel, for what has no rule, reads
+    values back, draws, or depends on the number of rows; TypeError for no model; ImportError
+    without the package onnx: `pip install 'opnet[onnx]'`.
     Source: ONNX, opset 18.
     """
     check_model("export_onnx", model)
@@ -142,11 +142,11 @@ def _labels(loss_fn: Any, predicts: Tensor) -> Tensor:
     values[..., 0] = 1  # a probability, a row of probabilities, a number
     weights = torch.ones_like(values[..., :1])
     indices = torch.arange(len(predicts)) % predicts.shape[-1]
-    check = getattr(loss_fn, "check", lambda predicts, labels: labels)
-    kinds = [indices, values, torch.cat([values, weights], dim=-1)]
-    for labels in kinds if hasattr(loss_fn, "check") else [values]:
+    if not hasattr(loss_fn, "check"):
+        return values
+    for labels in (indices, values, torch.cat([values, weights], dim=-1)):
         with contextlib.suppress(ValueError, TypeError):
-            return check(predicts.sigmoid(), labels)
+            return loss_fn.check(predicts.softmax(-1), labels)
     raise ValueError(f"export_training_step: {loss_fn} takes no labels that fit its model")
 
 

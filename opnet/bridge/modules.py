@@ -64,7 +64,16 @@ class OpModule(nn.Module):
             self.register_buffer(key, buffer)
 
     def forward(self, *inputs: Tensor) -> Tensor:
+        for module in self.modules():
+            if isinstance(module, OpModule):
+                module._check_shared()
         return _by_hand(self.op, *inputs)
+
+    def _check_shared(self) -> None:
+        held = dict_of(self.op, "params")
+        for key, param in self.named_parameters(recurse=False):
+            if held.get(key) is not param:
+                raise RuntimeError(f"{self.op}: {key} was replaced since as_module made a module")
 
     def train(self, mode: bool = True) -> "OpModule":
         set_training(every_part(self.op), mode)

@@ -7,6 +7,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+import torch.nn.functional as F
 from book import BookLogistic, PlainLinear
 from cases import CASES, LOSS_CASES, model_of
 
@@ -214,6 +215,37 @@ class Strange(Op):
         return grads
 
 
+OTHERS = {  # kernels that no op of opnet calls, and a learner's may
+    "bmm": lambda x: torch.einsum("ni,ij->nj", x, torch.ones(2, 2)),
+    "view": lambda x: x.reshape(len(x), 2, 1).flatten(1).view(-1, 1).view(-1, 2),
+    "view as it is": lambda x: x.view(x.shape[0], -1),
+    "eq, ne, not, where": lambda x: torch.where((x == 1) | ~(x != 2), x, x * 0.5),
+    "comparisons": lambda x: (x > 0) * x + (x >= 1) * x - (x < 0.5) * x * 2.0 - (x <= -1).float(),
+    "and": lambda x: ((x > -1) & (x < 1)) * x,
+    "amax, amin": lambda x: x / (x.amax(-1, keepdim=True) - x.amin(-1, keepdim=True)),
+    "silu, leaky relu, hardtanh": lambda x: F.silu(x) + F.leaky_relu(x, 0.2) + F.hardtanh(x),
+    "cube": lambda x: x**3,
+    "sin, cos, floor, sign, erf": lambda x: x.sin() + x.cos() + x.floor() + x.sign() + x.erf(),
+    "maximum, minimum": lambda x: torch.maximum(x, x * x) - torch.minimum(x, -x),
+    "zero, fill, copy": lambda x: (x * 1).zero_() + (x * 1).fill_(2) + (x * 2).copy_(x),
+    "slice, cat": lambda x: torch.cat([x[:, 1:], x[:, :1]], dim=-1),
+    "stack, select, transpose": lambda x: torch.stack([x, -x])[1].T.contiguous().T,
+    "sums": lambda x: x.sum() + x.mean() + x.sum(0) + x.mean(1, keepdim=True),
+    "whole numbers": lambda x: (x > 0).long() * 0.5 + (x > 0).long() / 2,
+    "half": lambda x: x.half().float() * 0 + x,
+    "rsub": lambda x: torch.rsub(x, x * x, alpha=2) + torch.sub(x, x, alpha=3),
+    "addmm": lambda x: torch.addmm(torch.ones(2), x, torch.eye(2), beta=2, alpha=3),
+}
+
+
+@pytest.mark.parametrize("rule", OTHERS.values(), ids=OTHERS)
+def test_other_kernels_are_written_too(rule, tmp_path):
+    op, X = Strange(rule), torch.randn(6, 2)
+    model = Sequential(Linear(2, 2), op)
+    path = export_onnx(model, tmp_path / "op.onnx")
+    torch.testing.assert_close(outputs_of(path, X), model(X), rtol=1e-5, atol=1e-5)
+
+
 def viewed(x):
     doubled = x * 2
     column = doubled[:, :1]
@@ -221,12 +253,16 @@ def viewed(x):
     return column
 
 
+CONSTANT = torch.eye(2)
 REFUSED = {
     "Strange: no rule in ONNX for torch's cumsum": lambda x: x.cumsum(0),
     "Strange: no rule in ONNX for such a var_mean: ": lambda x: torch.var_mean(x, dim=0)[0],
-    "Strange: depends on the number of rows, or reads values back": lambda x: x * len(x),
-    "Strange: depends on the number of rows, or reads ": lambda x: x * (2 * float(x[0, 0])),
+    "Strange: depends on the number of rows": lambda x: x * len(x),
+    "Strange: depends on the number of ": lambda x: x.expand(len(x), 2) * torch.ones(len(x), 1),
+    "Strange: reads values back": lambda x: x * (2 * float(x[0, 0])),
+    "Strange: reads values": lambda x: x if x.square().sum() > 0 else -x,
     "Strange: reads a view of what was written in place": viewed,
+    "does not run in float64, in which": lambda x: x @ CONSTANT,
     "Strange: draws at random, by torch's aten::rand": torch.rand_like,
 }
 

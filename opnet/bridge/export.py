@@ -6,58 +6,22 @@ same both times would hold for those rows only.
 """
 
 import contextlib
-from collections.abc import Callable
-from itertools import zip_longest
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy
 import torch
 from torch import Tensor
 
 from ..errors import check_path
-from ..files import write_whole
 from ..gradcheck.copies import copy_of
-from ..gradcheck.subject import own_randomness
 from ..op import forward_of
 from ..optimizer import Optimizer
 from ..step import training_step
 from ..summary import columns_of
 from ..walk import check_model, dict_of, every_part, named_ops, set_training, state
+from .file import Port, Trace, written
 from .traced import Traced, traced
-from .values import IR_VERSION, OPSET, Graph, Untraceable, Value, onnx_type
-
-ROWS = (5, 8)  # of the two traces
-CLOSE = 1e-7  # how near ONNX's own evaluation has to come to torch's, in float64
-
-Dims = list[Any]  # of an input or output: sizes, a name where they are free
-
-
-class Port(NamedTuple):
-    """An input or output of a file: its name, its tensor while it is traced, its axes.
-
-    A counter is whole in the file, and as exact as Python's numbers in the trace.
-    """
-
-    name: str
-    tensor: Tensor
-    dims: Dims
-    counts: bool = False
-
-    @property
-    def dtype(self) -> torch.dtype:
-        return torch.int64 if self.counts else self.tensor.dtype
-
-
-class Trace(NamedTuple):
-    """A graph with its inputs, the weights that it holds, its outputs, and what came and went."""
-
-    graph: Graph
-    inputs: list[Port]
-    weights: list[Port]
-    outputs: list[Port]
-    fed: dict[str, Any]
-    given: dict[str, Any]
+from .values import Graph, Value, onnx_type
 
 
 def export_onnx(model: Any, path: str | Path) -> Path:
@@ -72,7 +36,7 @@ def export_onnx(model: Any, path: str | Path) -> Path:
     """
     check_model("export_onnx", model)
     path = check_path("export_onnx: path", path)
-    return _written("export_onnx", path, lambda *how: _forward(model, *how))
+    return written("export_onnx", path, lambda *how: _forward(model, *how))
 
 
 def export_training_step(model: Any, loss_fn: Any, optimizer: Any, path: str | Path) -> Path:
@@ -94,11 +58,11 @@ def export_training_step(model: Any, loss_fn: Any, optimizer: Any, path: str | P
         if getattr(part, "model", None) is not model:
             raise ValueError(f"export_training_step: {type(part).__name__} is of another model")
     parts = model, loss_fn, optimizer
-    return _written("export_training_step", path, lambda *how: _step(parts, *how))
+    return written("export_training_step", path, lambda *how: _step(parts, *how))
 
 
 def _forward(model: Any, rows: int, wide: bool) -> Trace:
-    graph, model, columns = Graph(), copy_of(model, wide=wide), columns_of(model)
+    graph, model, columns = Graph(rows), copy_of(model, wide=wide), columns_of(model)
     set_training(every_part(model), False)
     inputs = Port("inputs", _drawn(model, rows, wide), ["rows", columns or "columns"])
     weights = _named_state(model)
@@ -111,7 +75,7 @@ def _forward(model: Any, rows: int, wide: bool) -> Trace:
 
 
 def _step(parts: tuple[Any, Any, Any], rows: int, wide: bool) -> Trace:
-    graph, (model, loss_fn, optimizer) = Graph(), copy_of(parts, wide=wide)
+    graph, (model, loss_fn, optimizer) = Graph(rows), copy_of(parts, wide=wide)
     set_training(every_part(model), True)
     X = _drawn(model, rows, wide)
     y = _labels(loss_fn, forward_of(model)(X))
@@ -185,73 +149,7 @@ def _take(tracing: Traced, ports: list[Port]) -> dict[str, Any]:
 
 
 def _give(tracing: Traced, ports: list[Port]) -> dict[str, Any]:
+    tracing.check_used()
     for port in ports:
         tracing.graph.give(tracing.value(port.tensor).to(port.dtype), port.name)
     return {port.name: port.tensor.to(port.dtype).numpy().copy() for port in ports}
-
-
-def _written(who: str, path: Path, trace: Callable[[int, bool], Trace]) -> Path:
-    try:
-        import onnx
-    except ImportError:
-        raise ImportError(f"{who}: needs the package onnx: pip install 'opnet[onnx]'") from None
-    try:
-        with own_randomness():
-            _check_alike(first := trace(ROWS[0], False), trace(ROWS[1], False))
-            _check_values(trace(ROWS[1], True))
-    except Untraceable as error:
-        raise ValueError(f"{who}: {error}") from error
-    model = _proto(first)
-    onnx.checker.check_model(model, full_check=True)
-    write_whole(path, model.SerializeToString())
-    return path
-
-
-def _check_values(trace: Trace) -> None:
-    """Untraceable where ONNX computes something else: a rule that does not fit its kernel."""
-    from onnx.reference import ReferenceEvaluator
-
-    fed = {port.name: trace.fed[port.name] for port in trace.inputs}
-    found = ReferenceEvaluator(_proto(trace)).run(None, fed)
-    for port, value in zip(trace.outputs, found, strict=True):
-        if not numpy.allclose(value, trace.given[port.name], CLOSE, CLOSE, equal_nan=True):
-            raise Untraceable(f"{port.name}: ONNX computes other values")
-
-
-def _check_alike(first: Trace, second: Trace) -> None:
-    """Untraceable, with the op, where the graphs are not the same on other rows and numbers."""
-    for node, other in zip_longest(first.graph.nodes, second.graph.nodes):
-        constants = [
-            [graph.constants.get(name) for name in getattr(node, "input", ())]
-            for graph in (first.graph, second.graph)
-        ]
-        if node != other or any(not _same(*pair) for pair in zip(*constants, strict=True)):
-            where = (node or other).name.rpartition("/")[0]
-            raise Untraceable(f"{where}: depends on the number of rows, or reads values back")
-
-
-def _same(a: Tensor | None, b: Tensor | None) -> bool:
-    return a is b or (
-        a is not None and b is not None and a.shape == b.shape and bool((a == b).all())
-    )
-
-
-def _proto(trace: Trace) -> Any:
-    from onnx import helper, numpy_helper
-
-    def info(port: Port) -> Any:
-        return helper.make_tensor_value_info(port.name, onnx_type(port.dtype), port.dims)
-
-    nodes, constants = trace.graph.needed([port.name for port in trace.outputs])
-    held = constants | {port.name: torch.from_numpy(trace.fed[port.name]) for port in trace.weights}
-    graph = helper.make_graph(
-        nodes,
-        "opnet",
-        [info(port) for port in trace.inputs],
-        [info(port) for port in trace.outputs],
-        [numpy_helper.from_array(tensor.numpy(), name) for name, tensor in held.items()],
-    )
-    opset = [helper.make_opsetid("", OPSET)]
-    return helper.make_model(
-        graph, producer_name="opnet", ir_version=IR_VERSION, opset_imports=opset
-    )

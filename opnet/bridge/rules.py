@@ -47,6 +47,10 @@ def power(x: Any, exponent: Any) -> Value:
     return x * x if exponent == 2 else x.by("Pow", exponent)
 
 
+def divided(x: Value, other: Any) -> Value:
+    return (x if x.dtype.is_floating_point else x.to(torch.get_default_dtype())) / other
+
+
 def lerp(a: Value, b: Value, weight: Any) -> Value:
     return a + weight * (b - a)
 
@@ -107,7 +111,12 @@ def transposed(x: Value, a: int = 0, b: int = 1) -> Value:
 
 def viewed(x: Value, shape: Any) -> Value:
     like = Value(x.graph, "", x.dtype, len(shape))
-    return x.graph.node("Reshape", x, x.graph.whole(*shape), like=like)
+    sizes = [size if size % x.graph.rows else -1 for size in shape]  # -1: what is left
+    if sizes.count(-1) > 1 and sizes[0] == -1:
+        sizes[0] = 0  # as x has it
+    if sizes.count(-1) > 1:
+        raise NotImplementedError("several sizes that depend on the rows")
+    return x.graph.node("Reshape", x, x.graph.whole(*sizes), like=like)
 
 
 def expanded(x: Value, shape: Any, **_: Any) -> Value:
@@ -155,12 +164,17 @@ def elu_backward(g: Value, a: float, scale: float, input_scale: float, _: bool, 
 RULES: dict[str, Rule] = {
     **{kind.lower(): named(kind) for kind in ("Sigmoid", "Tanh", "Exp", "Log", "Sqrt", "Neg")},
     **{kind.lower(): named(kind) for kind in ("Abs", "Reciprocal", "Relu", "Erf", "Sin", "Cos")},
-    **{kind.lower(): named(kind) for kind in ("Mul", "Div", "Sign", "Floor")},
+    **{kind.lower(): named(kind) for kind in ("Mul", "Sign", "Floor")},
     **{"mm": named("MatMul"), "maximum": named("Max"), "minimum": named("Min")},
     **{"gt": Value.__gt__, "ge": Value.__ge__, "lt": Value.__lt__, "le": Value.__le__},
     **{"bitwise_and": Value.__and__, "logical_and": Value.__and__},
+    **{"bitwise_or": named("Or"), "logical_or": named("Or")},
     **{"bitwise_not": Value.__invert__, "logical_not": Value.__invert__},
     **{name: lambda x, **_: x for name in ("detach", "alias", "clone", "lift_fresh")},
+    "bmm": named("MatMul"),
+    "div": divided,
+    "eq": lambda x, other: x.compared("Equal", other),
+    "ne": lambda x, other: ~x.compared("Equal", other),
     "where": Value.where,
     "expm1": expm1,
     "log1p": log1p,
@@ -185,6 +199,8 @@ RULES: dict[str, Rule] = {
     "mean": lambda x, axes=None, keepdim=False, **_: x.mean(axes, keepdim),
     "var_mean": var_mean,
     "max": largest,
+    "amax": lambda x, axes=None, keepdim=False: x.reduced("ReduceMax", axes, keepdim),
+    "amin": lambda x, axes=None, keepdim=False: x.reduced("ReduceMin", axes, keepdim),
     "linalg_vector_norm": norm,
     "scatter": scatter,
     "t": transposed,
@@ -207,6 +223,9 @@ RULES: dict[str, Rule] = {
     "_to_copy": lambda x, dtype=None, **_: x.to(dtype or x.dtype),
     "_softmax": lambda x, axis, _: x.by("Softmax", axis=axis),
     "_log_softmax": lambda x, axis, _: x.by("LogSoftmax", axis=axis),
+    "silu": lambda x: x * x.by("Sigmoid"),
+    "leaky_relu": lambda x, a=0.01: (x > 0).where(x, x * a),
+    "hardtanh": lambda x, low=-1, high=1: clamp(x, low, high),
     "threshold_backward": lambda g, x, low: (x > low).where(g, 0),
     "leaky_relu_backward": lambda g, x, a, _: (x > 0).where(g, g * a),
     "hardtanh_backward": lambda g, x, low, high: ((x > low) & (x < high)).where(g, 0),

@@ -23,7 +23,8 @@ class Traced(Kernels):
     """Inside, what is computed from named tensors goes into `graph`; any other is a constant.
 
     Tensors are known by their identity; one written in place has a new value from then on, and what
-    views its memory in another shape cannot be read any more.
+    views its memory in another shape cannot be read any more. A number that is read back may go
+    into the next kernel, as a rate does, and nowhere else: Python would decide by it.
     """
 
     def __init__(self, graph: Graph) -> None:
@@ -31,7 +32,8 @@ class Traced(Kernels):
         self.graph = graph
         self.values: dict[int, Value | None] = {}
         self.kept: list[Tensor] = []  # their identities stay theirs
-        self.numbers: dict[float, Value] = {}  # read back, for the next kernel
+        self.numbers: dict[float, Value] = {}  # read back, and not used yet
+        self.of_sizes: set[int] = set()  # tensors that depend on numbers of elements only
 
     def bind(self, tensor: Tensor, value: Value) -> None:
         """The tensor has this value."""
@@ -59,24 +61,36 @@ class Traced(Kernels):
         if torch.Tag.nondeterministic_seeded in kernel.tags:
             raise Untraceable(f"draws at random, by torch's {kernel._schema.name}")
         name = str(kernel._schema.name).removeprefix("aten::")
-        known = any(id(t) in self.values for t in tree_leaves((args, kwargs)))
+        known = [t for t in tree_leaves((args, kwargs)) if id(t) in self.values]
         if not known or name in ANONYMOUS:
             return outputs  # is as it is
         if name == "_local_scalar_dense":
-            self.numbers[outputs] = self.value(args[0])
-            return outputs
+            return self._read(args[0], outputs)
         put = self.write if kernel._schema.is_mutable else self.bind
         made = self._by_rule(name, args, {key: kwargs[key] for key in kwargs if key != "out"})
         for tensor, value in zip(tree_leaves(outputs), tree_leaves(made), strict=True):
             put(tensor, value.to(tensor.dtype))
+            if self.of_sizes.issuperset(id(t) for t in known):
+                self.of_sizes.add(id(tensor))
         return outputs
+
+    def _read(self, tensor: Tensor, number: Any) -> Any:
+        if isinstance(number, float):
+            self.numbers[number] = self.value(tensor)
+        elif id(tensor) not in self.of_sizes:
+            raise Untraceable("reads values back")
+        return number
+
+    def check_used(self) -> None:
+        if self.numbers:
+            raise Untraceable("reads values back")
 
     def _by_rule(self, name: str, args: Any, kwargs: Any) -> Any:
         rule = RULES.get(name) or RULES.get(name.removesuffix("_"))
         if rule is None:
             raise Untraceable(f"no rule in ONNX for torch's {name}")
         args, kwargs = tree_map(self._argument, (args, kwargs))
-        self.numbers.clear()
+        self.check_used()
         try:
             return rule(*args, **kwargs)
         except (NotImplementedError, TypeError) as error:
@@ -85,7 +99,7 @@ class Traced(Kernels):
     def _argument(self, argument: Any) -> Any:
         if isinstance(argument, Tensor):
             return self.value(argument)
-        return self.numbers.get(argument, argument) if isinstance(argument, float) else argument
+        return self.numbers.pop(argument, argument) if isinstance(argument, float) else argument
 
     def size(self, tensor: Tensor) -> Tensor:
         """How many elements a named tensor has, as a number of the graph."""
@@ -93,6 +107,7 @@ class Traced(Kernels):
         like = Value(self.graph, "", torch.int64, 0)
         count = self.graph.node("Size", self.value(tensor), like=like)
         self.bind(number, count.to(torch.float64))
+        self.of_sizes.add(id(number))
         return number
 
 

@@ -14,9 +14,13 @@ class Untraceable(ValueError):
 
 
 class Graph:
-    """Nodes in their order, and the constants that they read; `scope` begins the names of both."""
+    """Nodes in their order, and the constants that they read; `scope` begins the names of both.
 
-    def __init__(self) -> None:
+    It is made while a model runs on so many `rows`, which are free in the graph.
+    """
+
+    def __init__(self, rows: int) -> None:
+        self.rows = rows
         self.nodes: list[Any] = []
         self.constants: dict[str, Tensor] = {}
         self.scope = ""

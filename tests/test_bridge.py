@@ -8,6 +8,8 @@ import pytest
 import torch
 from book import BookLogistic, PlainLinear
 from cases import CASES, LOSS_CASES
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import nn
 from witness import close, grads_of, replayed
 
@@ -57,8 +59,10 @@ def test_torch_finds_that_each_op_is_differentiated_as_it_computes(case):
 
 
 @every_case
-def test_gradients_in_torch_are_the_bits_of_the_ops_own_backward(case):
-    op, X = case.make(), inputs_of(case).requires_grad_()
+@given(batch=st.lists(st.integers(1, 3), max_size=2).map(tuple))
+@settings(max_examples=5, deadline=None)
+def test_gradients_in_torch_are_the_bits_of_the_ops_own_backward(case, batch):
+    op, X = case.make(), inputs_of(case, *batch).requires_grad_()
     outputs = replayed(op, X)
     upstream = torch.randn_like(outputs)
     own = [op.backward(upstream), *(g.clone() for g in grads_of(op))]

@@ -114,6 +114,11 @@ def test_no_autograd_where_gradients_are_written_by_hand(path):
             assert not (node.attr == "nn" and getattr(node.value, "id", "") == "torch")
 
 
+def test_nothing_but_experiments_imports_the_bridge():
+    others = [p for p in FILES if top(p) != "experiments" and room(p) != "bridge"]
+    assert not [p for p in others if any(m.startswith("opnet.bridge") for m in imports(p))]
+
+
 @pytest.mark.parametrize("path", [p for p in FILES if top(p) == "opnet"], ids=name)
 def test_opnet_does_not_print_but_on_its_command_line(path):
     calls = [n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Call)]

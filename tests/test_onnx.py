@@ -10,15 +10,19 @@ import torch
 import torch.nn.functional as F
 from book import BookLogistic, PlainLinear
 from cases import CASES, LOSS_CASES, model_of
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import opnet
 from opnet import (
+    GELU,
     Adagrad,
     Adam,
     BatchGD,
     BatchNorm,
     BinaryCrossEntropyLoss,
     Dropout,
+    LayerNorm,
     Linear,
     Logistic,
     MeanSquaredErrorLoss,
@@ -27,6 +31,8 @@ from opnet import (
     Op,
     RMSprop,
     Sequential,
+    Softmax,
+    Softplus,
     Tanh,
 )
 from opnet.bridge import export_onnx, export_training_step
@@ -54,6 +60,31 @@ def test_onnxruntime_computes_what_each_op_does_on_any_number_of_rows(case, tmp_
     for rows in (1, 9):
         X = torch.randn(rows, case.shape[1])
         torch.testing.assert_close(outputs_of(path, X), op.eval()(X), rtol=1e-6, atol=1e-6)
+
+
+@pytest.fixture(scope="module")
+def chained(tmp_path_factory):
+    """A model of ops that couple columns and ops that do not, and a session of its file."""
+    ops = [
+        Linear(3, 40),
+        LayerNorm(40),
+        GELU(),
+        BatchNorm(40),
+        Softplus(),
+        Linear(40, 2),
+        Softmax(),
+    ]
+    model = Sequential(*ops).eval()
+    return model, session_of(export_onnx(model, tmp_path_factory.mktemp("onnx") / "chain.onnx"))
+
+
+@given(rows=st.integers(1, 300), scale=st.sampled_from([1e-3, 1.0, 1e3]))
+@settings(max_examples=25, deadline=None)
+def test_a_chain_of_ops_is_one_file_for_any_rows(chained, rows, scale):
+    model, session = chained
+    X = scale * torch.randn(rows, 3)
+    (outputs,) = session.run(None, {"inputs": X.numpy()})
+    torch.testing.assert_close(torch.from_numpy(outputs), model(X), rtol=1e-5, atol=1e-6)
 
 
 def test_every_public_op_has_a_row_above():

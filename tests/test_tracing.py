@@ -347,6 +347,17 @@ def test_a_resumed_run_goes_on_with_its_flow(moons, tmp_path):
         (lambda: Traces(torch.ones(2, 2)), TypeError, "Traces: rows is a Tensor, wanted"),
         (lambda: Traces([1, 2], every=0), ValueError, "Traces: every is 0, wanted a whole number"),
         (lambda: opnet.trace(3, 4, 5, 6), TypeError, "trace: model is a int, wanted a model"),
+        (lambda: opnet.trace(Tanh(), 4, 5, 6), TypeError, "trace: loss_fn is 4, wanted a loss"),
+        (
+            lambda: opnet.trace(*moons_model(), 5, 6, optimizer=BatchGD),
+            TypeError,
+            "trace: optimizer is <class 'opnet.optimizers.BatchGD'>, wanted one, with a step",
+        ),
+        (
+            lambda: opnet.trace(*moons_model(), 5, 6, optimizer=BatchGD(0.1, Tanh())),
+            ValueError,
+            "trace: BatchGD is of another model",
+        ),
         (
             lambda: opnet.trace(*moons_model(), [["a"]], [[1]]),
             TypeError,

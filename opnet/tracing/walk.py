@@ -44,12 +44,24 @@ def trace(model: Any, loss_fn: Any, X: Any, y: Any, optimizer: Any = None) -> Tr
     walk is one of copies, in training mode: model, loss, optimizer and random numbers stay as they
     are. TypeError or ValueError for what the model, the loss or the optimizer do not take.
     """
-    check_model("trace", model)
-    check_places(model)
+    _check(model, loss_fn, optimizer)
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         model, loss_fn, optimizer = copy_of((model, loss_fn, optimizer), wide=False)
         set_training(every_part(model), True)
         return _traced(model, loss_fn, _rows(model, X), y, optimizer)
+
+
+def _check(model: Any, loss_fn: Any, optimizer: Any) -> None:
+    check_model("trace", model)
+    check_places(model)
+    if isinstance(loss_fn, type) or not (callable(loss_fn) and hasattr(loss_fn, "backward")):
+        raise TypeError(f"trace: loss_fn is {loss_fn!r:.80}, wanted a loss, with a backward")
+    if optimizer is None:
+        return
+    if isinstance(optimizer, type) or not hasattr(optimizer, "step"):
+        raise TypeError(f"trace: optimizer is {optimizer!r:.80}, wanted one, with a step")
+    if getattr(optimizer, "model", model) is not model:
+        raise ValueError(f"trace: {type(optimizer).__name__} is of another model")
 
 
 @dataclass
@@ -71,7 +83,7 @@ def _traced(model: Any, loss_fn: Any, X: Tensor, y: Any, optimizer: Any) -> Trac
     met: dict[str, _Met] = {}
     for name, op in ops.items():
         _watch(name, op, met)
-    predicts = model(X)
+    predicts = model(X) if callable(model) else model.forward(X)
     loss = loss_fn(predicts, y)
     of_predicts = loss_fn.backward_inputs() if has_halves(loss_fn) else None
     loss_fn.backward() if of_predicts is None else model.backward(of_predicts)
@@ -160,11 +172,9 @@ def _of_loss(loss_fn: Any, predicts: Tensor, y: Any, loss: Any, sent_back: Any) 
     forward = [_shown("predictions", predicts)]
     forward += [_shown("labels", y)] if isinstance(y, Tensor) else []
     forward += [_shown("loss", torch.as_tensor(loss), outputs_rule(loss_fn))]
-    backward = (
-        []
-        if sent_back is None
-        else [_shown("dL/d predictions", sent_back, inputs_rule(loss_fn, ()))]
-    )
+    backward = []
+    if sent_back is not None:
+        backward = [_shown("dL/d predictions", sent_back, inputs_rule(loss_fn, ()))]
     kind = type(loss_fn).__name__
     return Line(kind, kind, formula_of(loss_fn), source_of(loss_fn), forward, backward, [])
 

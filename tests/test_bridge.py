@@ -70,6 +70,7 @@ def test_gradients_in_torch_are_the_bits_of_the_ops_own_backward(case, batch):
     replayed(module, X).backward(upstream)
     found = [X.grad, *(p.grad for p in module.parameters())]
     assert all(map(torch.equal, found, own))
+    assert not any(part.outputs.requires_grad for part in every_op(op))  # a graph would stay alive
 
 
 @every_case

@@ -19,10 +19,10 @@ from opnet import (
     BatchGD,
     BatchNorm,
     BinaryCrossEntropyLoss,
-    CrossEntropyLoss,
     Dropout,
     Linear,
     Logistic,
+    LogSoftmax,
     MeanSquaredErrorLoss,
     Model_MLP_L2,
     Op,
@@ -115,10 +115,39 @@ def test_a_unit_whose_bias_has_a_gradient_is_not_dead():
 
 
 def test_ops_that_couple_or_draw_are_not_called_saturated():
-    model = Sequential(Linear(2, 3), BatchNorm(3), Dropout(0.5), Softmax())
-    y = torch.tensor([0, 1, 2, 0])
-    lines = opnet.trace(model, CrossEntropyLoss(model), torch.randn(4, 2), y).lines
+    ops = Linear(2, 3), BatchNorm(3), LogSoftmax(), Dropout(0.5), Softmax(), Tanh()
+    model = Sequential(*ops)
+    *lines, tanh, _ = opnet.trace(
+        model, MeanSquaredErrorLoss(model), torch.randn(4, 2), torch.rand(4, 3)
+    ).lines
     assert all(line.saturated is None for line in lines)
+    assert tanh.saturated == 0
+
+
+class Scaled(Op):
+    """y = a x + b,  dL/da = sum g x,  dL/db = sum_n g,  dL/dx = a g."""
+
+    def __init__(self):
+        self.params = {"a": torch.ones(1, 1), "b": torch.zeros(1, 3)}
+
+    def forward(self, inputs):
+        self.inputs = inputs
+        return self.params["a"] * inputs + self.params["b"]
+
+    def backward_params(self, grads):
+        self.grads["a"] = (grads * self.inputs).sum().reshape(1, 1)
+        self.grads["b"] = grads.sum(0, keepdim=True)
+
+    def backward_inputs(self, grads):
+        return self.params["a"] * grads
+
+
+def test_params_that_units_share_make_no_unit_dead():
+    model = Sequential(Linear(2, 3), Scaled())
+    y = torch.rand(4, 3)
+    scaled = opnet.trace(model, MeanSquaredErrorLoss(model), torch.randn(4, 2), y).lines[1]
+    assert (scaled.dead, scaled.units) == (None, [])
+    assert scaled.gradient > 0
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
@@ -240,7 +269,7 @@ def test_what_a_learner_called_an_op_is_no_html(tmp_path):
         def backward_inputs(self, grads):
             return grads * len("</pre><script>") / 14
 
-    model = Sequential(Linear(2, 2), Odd())
+    model = Sequential(Linear(2, 2), type("<script>", (Odd,), {"__doc__": Odd.__doc__})())
     found = opnet.trace(model, MeanSquaredErrorLoss(model), torch.randn(3, 2), torch.rand(3, 2))
     for text in (found.save_html(tmp_path / "x.html").read_text(), found._repr_html_()):
         assert "<script" not in text

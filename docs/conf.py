@@ -25,6 +25,7 @@ ROOMS = (  # the API in the order in which a reader meets it; what is not named 
 RETURNED = {  # what methods and functions of a room give
     "op": ("opnet.summary.Summary", "opnet.summary.Line"),
     "gradcheck": ("opnet.gradcheck.Report",),
+    "tracing": ("opnet.tracing.Trace", "opnet.tracing.Line", "opnet.tracing.Shown"),
 }
 
 project = "opnet"
@@ -101,7 +102,7 @@ def public_names() -> Iterator[str]:
     yield from headline("runners")
     yield from (line for name in _runners() for line in directive("class", f"runners.{name}"))
     yield from directive("class", "runners.history.History")
-    for module in ("opnet.testing", "opnet.plots"):
+    for module in ("opnet.testing", "opnet.bridge", "opnet.plots"):
         yield from headline(module)
         yield from directive("module", module)
 

@@ -21,7 +21,7 @@ from runners.ends import STOPPED, guarded
 RUNS = "cli.run(arguments(), main)\n"  # the last line of a script
 NEED_ARGUMENTS = ("boundary",)
 NEED_THE_MACHINE = ("benchmark", "overhead", "scaling")  # for minutes, and to themselves
-NO_SOURCES = (*NEED_THE_MACHINE, "durability", "estimators", "gradient_check", "moons")
+NO_SOURCES = (*NEED_THE_MACHINE, "durability", "estimators", "gradient_check", "moons", "onnx_step")
 
 
 def scripts() -> dict[str, Path]:

@@ -21,7 +21,7 @@ SAME = 1e-4  # relative difference of the last losses, at most
 
 
 def arguments() -> argparse.ArgumentParser:
-    parser = flags.parser("scaling", __doc__)
+    parser = flags.parser("scaling", __doc__, fast={"quick": True, "epochs": 2})
     count = flags.whole_number(1)
     parser.add_argument("--quick", action="store_true", help="fewer rows and units, one round")
     parser.add_argument("--rows", type=count, default=1_000_000, help="of the train set")

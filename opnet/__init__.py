@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from .restore import load, register, save_paddle
     from .schedules import Constant, Cosine, Exponential, ReduceOnPlateau, StepDecay, WarmUp
     from .softmax import LogSoftmax, Softmax
+    from .tracing import trace
 
 _ROOMS = {
     "Adagrad": "optimizers",
@@ -84,6 +85,7 @@ _ROOMS = {
     "register": "restore",
     "save_paddle": "restore",
     "split": "data",
+    "trace": "tracing",
 }
 __all__ = list(_ROOMS)
 __version__ = "0.1.0"

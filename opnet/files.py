@@ -4,7 +4,7 @@ import errno
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from .errors import CheckpointError
@@ -64,6 +64,22 @@ def put_in_place(path: Path) -> None:
     """`path`.new becomes `path`, at once and as a whole."""
     with said(path, "cannot be written"):
         os.replace(path.with_name(path.name + NEW), path)
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Put `data` in the place of `path`, as a whole or not at all; directories are made."""
+    new = path.with_name(path.name + NEW)
+    with said(path, "cannot be written"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    remove(new)  # of a writer that was killed
+    try:
+        write_new(new, data)
+        put_in_place(path)
+    except BaseException:
+        with suppress(CheckpointError):
+            remove(new)
+        raise
+    sync(path.parent)
 
 
 def remove(path: Path) -> None:

@@ -101,7 +101,7 @@ def formula_of(op: Any) -> str:
 
 def _shape(model: Any, inputs: Any) -> list[int]:
     if inputs is None:
-        if (columns := next(filter(None, map(_columns, leaf_ops(model))), None)) is None:
+        if (columns := columns_of(model)) is None:
             said = f"summary: the inputs of {type(model).__name__} cannot be told from its ops"
             raise ValueError(f"{said}, wanted their columns or a shape: summary(2)")
         return [1, columns]
@@ -114,9 +114,14 @@ def _shape(model: Any, inputs: Any) -> list[int]:
     return [check_count("summary: inputs", size) for size in inputs]
 
 
+def columns_of(model: Any) -> int | None:
+    """How many columns the inputs of a model have, as the first op that knows its own tells it."""
+    return next(filter(None, map(_columns, leaf_ops(model))), None)
+
+
 def _columns(op: Any) -> int | None:
     """How many columns an op wants, where it says so or has a matrix of weights."""
-    if isinstance(size := getattr(op, "input_size", None), int):
+    if isinstance(size := getattr(op, "input_size", getattr(op, "features", None)), int):
         return size
     W = dict_of(op, "params").get("W")
     return len(W) if isinstance(W, Tensor) and W.ndim == 2 and len(W) > 1 else None

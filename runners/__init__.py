@@ -6,6 +6,7 @@ if TYPE_CHECKING:
     from .callbacks import EarlyStopping, Snapshots, TensorBoard
     from .estimator import OpNetClassifier, OpNetRegressor
     from .runner_v2_1 import RunnerV2_1
+    from .traces import Traces
 
 _ROOMS = {
     "EarlyStopping": "callbacks",
@@ -14,6 +15,7 @@ _ROOMS = {
     "RunnerV2_1": "runner_v2_1",
     "Snapshots": "callbacks",
     "TensorBoard": "callbacks",
+    "Traces": "traces",
 }
 __all__ = list(_ROOMS)
 

@@ -17,10 +17,13 @@ import numpy as np
 import pytest
 import torch
 
-from opnet import Logistic, load, make_moons
+from opnet import Adam, BinaryCrossEntropyLoss, Logistic, accuracy, load, make_moons, split
+from opnet.step import training_step
 from opnet.walk import last_op, state
+from runners import RunnerV2_1
 from runners.command_line import main, parser
 from runners.command_line.out import in_colour
+from runners.command_line.parser import COMMANDS
 from runners.command_line.settings import Settings
 from runners.command_line.table import read
 from runners.command_line.task import Task
@@ -336,6 +339,27 @@ def test_every_made_set_trains(ran, data, classes):
     assert isinstance(last_op(load(data)), Logistic) == (classes == 2)
 
 
+def test_trace_shows_the_next_step_of_the_optimizer_that_the_run_has_left(ran, tmp_path):
+    ran("train", "--data", "moons", "--epochs", "3", "--l2", "0.1", "--out", "run", "-q")
+    code, out, err = ran("trace", "--checkpoint", "run", "--json", "--out", "page.html")
+    assert (code, err) == (0, "")
+    ops = {line["name"]: line for line in json.loads(out)["ops"]}
+    assert [*ops][:3] == ["Rescale_0", "Linear_1", "Tanh_2"]
+    model = load("run")
+    W = model.layers[1].params
+    before = {key: tensor.clone() for key, tensor in W.items()}
+    adam = Adam(0.03, model, weight_decay=0.1)
+    judge = BinaryCrossEntropyLoss(model)
+    runner = RunnerV2_1(model, adam, accuracy, judge)
+    runner.load_model("run")
+    X, y = split(*make_moons(1000, noise=0.2, seed=0), (600, 200, 200), seed=0)[0]
+    training_step(model, judge, adam, X, y)
+    moved = sum(float((W[key] - before[key]).square().sum()) for key in W) ** 0.5
+    size = sum(float(tensor.square().sum()) for tensor in before.values()) ** 0.5
+    assert ops["Linear_1"]["update"] == pytest.approx(moved / size, rel=1e-4)
+    assert "dL/dW = x^T g" in (tmp_path / "page.html").read_text()
+
+
 # --- ends
 
 
@@ -348,7 +372,9 @@ def test_info_is_what_a_bug_report_needs(ran):
     assert ran("info")[1].splitlines()[0].startswith("opnet ")
 
 
-@pytest.mark.parametrize("command", ["", "train", "eval", "predict", "plot", "check", "info"])
+@pytest.mark.parametrize(
+    "command", ["", "train", "eval", "predict", "plot", "trace", "check", "info"]
+)
 def test_help_tells_the_exit_codes(capsys, command):
     with pytest.raises(SystemExit, match="0"):
         main([*command.split(), "--help"])

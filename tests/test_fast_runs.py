@@ -9,9 +9,9 @@ from experiments import cli, fast
 from experiments.__main__ import scripts
 
 CHECKPOINT = Path(__file__).parents[1] / "checkpoints" / "moons"
-ELSEWHERE = ("benchmark", "durability")  # tests/test_benchmark.py, tests/test_faults.py
+ELSEWHERE = ("benchmark", "durability", "scaling")  # in test_benchmark, test_faults, test_scaling
 NAMES = [name for name in scripts() if name not in ELSEWHERE]
-DRAW_NOTHING = ("estimators", "gradient_check", "neurons", "overhead")
+DRAW_NOTHING = ("estimators", "gradient_check", "neurons", "onnx_step", "overhead")
 
 
 def settings_of(module, name, *more):

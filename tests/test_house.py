@@ -39,7 +39,7 @@ LEVELS = [
     {"losses", "cross_entropy"},
     {"models"},
     {"restore"},
-    {"gradcheck", "bridge", "trace", "tracking", "plots"},
+    {"gradcheck", "bridge", "tracing", "tracking", "plots"},
     {"testing", "__main__"},
 ]
 KNOW_NO_CLASS = {"walk", "step", "checkpoint", "gradcheck", "parallel"} | {
@@ -115,6 +115,11 @@ def test_no_autograd_where_gradients_are_written_by_hand(path):
         if isinstance(node, ast.Attribute):
             assert node.attr not in ("requires_grad", "requires_grad_", "autograd")
             assert not (node.attr == "nn" and getattr(node.value, "id", "") == "torch")
+
+
+def test_nothing_but_experiments_imports_the_bridge():
+    others = [p for p in FILES if top(p) != "experiments" and room(p) != "bridge"]
+    assert not [p for p in others if any(m.startswith("opnet.bridge") for m in imports(p))]
 
 
 @pytest.mark.parametrize("path", [p for p in FILES if top(p) == "opnet"], ids=name)

@@ -76,13 +76,18 @@ def gradient_flow(flow: Any, ax: Any = None) -> "Figure":
     """The norm of the gradient of each layer, on a logarithmic scale.
 
     `flow` is a model after a backward, drawn as a bar a layer from the first to the last, or what
-    `gradient_norms` gave at several times, a list of {layer: norm}, drawn as a line a layer.
+    `gradient_norms` gave at several times, a list of {layer: norm}, drawn as a line a layer; of
+    {epoch: {layer: norm}}, as the callback `runners.Traces` keeps it in `flow`, over the epochs.
     ValueError or TypeError for neither, for layers that differ, and for norms that are not finite.
     """
     if isinstance(flow, (Mapping, list, tuple)):
         if not flow:
             raise ValueError("gradient_flow: flow is empty, wanted {layer: norm}, or a list of it")
-        return _bars(flow, ax) if isinstance(flow, Mapping) else _over_time(flow, ax)
+        if not isinstance(flow, Mapping):
+            return _over_time(range(len(flow)), flow, "time", ax)
+        if any(isinstance(norms, Mapping) for norms in flow.values()):
+            return _over_time([*flow], [*flow.values()], "epoch", ax)
+        return _bars(flow, ax)
     if not hasattr(flow, "backward"):
         wanted = "wanted a model, or a list of {layer: norm}"
         raise TypeError(f"gradient_flow: flow is a {type(flow).__name__}, {wanted}")
@@ -99,7 +104,9 @@ def _bars(norms: Mapping[str, float], ax: Any) -> "Figure":
     return axes.figure
 
 
-def _over_time(flow: Sequence[Mapping[str, float]], ax: Any) -> "Figure":
+def _over_time(
+    times: Sequence[Any], flow: Sequence[Mapping[str, float]], label: str, ax: Any
+) -> "Figure":
     for norms in flow:
         if not isinstance(norms, Mapping):
             came = type(norms).__name__
@@ -109,10 +116,10 @@ def _over_time(flow: Sequence[Mapping[str, float]], ax: Any) -> "Figure":
     axes, everything = _axes(ax), []
     for layer in flow[0]:
         values = finite(f"gradient_flow: {layer}", [norms[layer] for norms in flow]).tolist()
-        axes.plot(range(len(flow)), values, label=layer)
+        axes.plot(times, values, label=layer)
         everything += values
     _logarithmic(axes, everything)
-    axes.set(xlabel="time", ylabel="|dL/d params|")
+    axes.set(xlabel=label, ylabel="|dL/d params|")
     axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
     return axes.figure
 

@@ -12,6 +12,7 @@ COMMANDS = {  # what each does, and the module that does it
     "eval": ("score and loss of a checkpoint", "evaluate"),
     "predict": ("a line of CSV for each row", "predict"),
     "plot": ("the decision boundary of a checkpoint, or its curves", "plot"),
+    "trace": ("the next step of a checkpoint, op by op", "trace"),
     "check": ("prove the gradients of an op", "check"),
     "info": ("versions, devices, threads: what a bug report needs", "info"),
 }
@@ -38,15 +39,16 @@ def parser() -> Parser:
         made[name] = commands.add_parser(name, help=told, description=told, epilog=EPILOG)
         made[name].set_defaults(module=module, debug=False, quiet=False, verbose=False, json=False)
     _train(made["train"])
-    for name in ("eval", "predict", "plot"):
+    for name in ("eval", "predict", "plot", "trace"):
         made[name].add_argument(
             "--checkpoint", required=True, type=words, metavar="DIR", help="what train has written"
         )
         add_flags(made[name], name)
     made["predict"].add_argument("--out", type=words, metavar="FILE", help="a CSV (stdout)")
     _plot(made["plot"])
+    made["trace"].add_argument("--out", type=words, metavar="FILE", help="a page (.html)")
     check.add_flags(made["check"])
-    for name in ("train", "eval", "predict", "plot", "info"):
+    for name in ("train", "eval", "predict", "plot", "trace", "info"):
         _common(made[name])
     return top
 

@@ -13,7 +13,7 @@ from ..named import ACTIVATIONS, OPTIMIZERS
 
 HIGHEST = 2**32 - 1
 MADE = ("moons", "circles", "blobs")  # rows that need no file
-TRAIN, READ = ("train",), ("train", "eval", "predict", "plot")
+TRAIN, READ = ("train",), ("train", "eval", "predict", "plot", "trace")
 
 
 def whole(lowest: int) -> Callable[[str], int]:

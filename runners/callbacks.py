@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from opnet.errors import check_count, check_rate
+from opnet.parallel import rank
 from opnet.tracking import EventFiles
 from opnet.walk import dict_of, named_ops, state
 
@@ -94,13 +95,16 @@ class TensorBoard:
         sets: Mapping[str, Sequence[Any]] | None = None,
     ) -> None:
         self.called_every = check_count("TensorBoard: every", every)
-        self._files, self._sets = EventFiles(log_dir), sets
+        self._sets = sets
+        self._files = None if rank() else EventFiles(log_dir)  # of several, rank 0 writes
 
     def on_train_begin(self, runner: Any) -> None:
         if self._sets:
             self._boundary(runner, resolution=2)  # refuses now what it would refuse at the end
 
     def on_epoch_end(self, runner: Any, epoch: int) -> None:
+        if self._files is None:
+            return
         step = len(runner.dev_loss) - 1
         for name, values in runner.history.items():
             which, what = name.split("_")
@@ -111,6 +115,8 @@ class TensorBoard:
                     self._files.histogram(f"{kind}/{name}.{key}", tensor, step)
 
     def on_train_end(self, runner: Any) -> None:
+        if self._files is None:
+            return
         try:
             if self._sets and runner.dev_loss:
                 drawn = self._boundary(runner).plot()

@@ -372,9 +372,7 @@ def test_info_is_what_a_bug_report_needs(ran):
     assert ran("info")[1].splitlines()[0].startswith("opnet ")
 
 
-@pytest.mark.parametrize(
-    "command", ["", "train", "eval", "predict", "plot", "trace", "check", "info"]
-)
+@pytest.mark.parametrize("command", ["", *COMMANDS])
 def test_help_tells_the_exit_codes(capsys, command):
     with pytest.raises(SystemExit, match="0"):
         main([*command.split(), "--help"])

@@ -173,6 +173,16 @@ def test_without_tensorboard_one_line_says_how_to_get_it(tmp_path, monkeypatch):
         TensorBoard(tmp_path)
 
 
+def test_of_several_ranks_the_first_writes(job, moons, tmp_path, monkeypatch):
+    launched = {"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}
+    with monkeypatch.context() as told:
+        for name, value in launched.items():
+            told.setenv(name, value)
+        second = TensorBoard(tmp_path / "second", every=1)
+    train(job(), moons, callbacks=[second, TensorBoard(tmp_path / "first", every=1)])
+    assert [path.name for path in tmp_path.iterdir()] == ["first"]
+
+
 def test_snapshots_keep_the_weights_of_their_epochs(job, moons):
     every, some = Snapshots(), Snapshots(every=4)
     runner = train(job(), moons, num_epochs=10, keep="last", callbacks=[every, some])

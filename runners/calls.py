@@ -39,7 +39,17 @@ class Calls:
         self._call("on_epoch_end", self.readers, epoch)
 
     def end(self) -> None:
-        self._call("on_train_end", self.callbacks)
+        """Call all, also after one that fails; the first error is raised, with the others in it."""
+        errors: list[Exception] = []
+        for callback in self.callbacks:
+            try:
+                self._call("on_train_end", [callback])
+            except Exception as error:
+                errors.append(error)
+        for other in errors[1:]:
+            errors[0].add_note(f"{type(other).__name__}: {other}")
+        if errors:
+            raise errors[0]
 
     def _call(self, hook: str, callbacks: Sequence[Any], *arguments: Any) -> None:
         for callback in callbacks:
@@ -59,4 +69,4 @@ def reads_only_histories(callback: Any) -> bool:
 
 def only_looks(callback: Any) -> bool:
     """Whether it changes nothing that an epoch computes with, as those of this house."""
-    return type(callback).__module__.startswith("runners.")
+    return type(callback).__module__.startswith("runners.") or reads_only_histories(callback)

@@ -110,9 +110,10 @@ class OpNetClassifier(ClassifierMixin, NetEstimator):
     def from_model(cls, model: Any, *, classes: Any = None, **params: Any) -> Self:
         """A fitted classifier around a copy of a trained model, whose outputs are probabilities.
 
-        `classes` names them, 0, 1, ... if not given. `predict` works at once; `partial_fit`, and
-        `fit` with `warm_start=True`, go on from it. ValueError for a model that does not end in a
-        Logistic with one output or a Softmax, and unless there is a name for each class.
+        `classes` names them, sorted, in the order of the outputs; 0, 1, ... if not given. `predict`
+        works at once; `partial_fit`, and `fit` with `warm_start=True`, go on from it. ValueError
+        for a model that does not end in a Logistic with one output or a Softmax, and unless there
+        is a name for each class, in their order.
         """
         estimator, outputs = cls._wrapping(model, **params)
         if not isinstance(last_op(model), opnet.Logistic if outputs == 1 else opnet.Softmax):
@@ -120,9 +121,12 @@ class OpNetClassifier(ClassifierMixin, NetEstimator):
             raise ValueError(f"{cls.__name__}: the model ends in {last_op(model)}, wanted {wanted}")
         count = max(outputs, 2)
         estimator.classes_ = np.arange(count) if classes is None else np.unique(classes)
+        if classes is not None and list(classes) != estimator.classes_.tolist():
+            came = f"{cls.__name__}: classes are {list(classes)!r:.80}"
+            raise ValueError(f"{came}, wanted each once and sorted, in the order of the outputs")
         if len(estimator.classes_) != count:
-            came = len(estimator.classes_)
-            raise ValueError(f"{cls.__name__}: classes are {came}, the model has {count}")
+            came = f"{cls.__name__}: classes are {len(estimator.classes_)}"
+            raise ValueError(f"{came}, the model has {count}")
         return estimator
 
     def _labels(self, y: np.ndarray, known: bool) -> np.ndarray:

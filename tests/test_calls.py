@@ -184,3 +184,32 @@ def test_an_error_of_who_reads_ends_the_run_at_its_epoch(make):
 def test_how_often_is_a_whole_number(make, every, error):
     with pytest.raises(error, match="train: callback 0: called_every is "):
         make(num_epochs=9, callbacks=[Every(every)])
+
+
+def test_one_that_only_reads_can_be_recorded_with(make):
+    class Reads:
+        reads_only_histories = True
+
+        def on_epoch_end(self, runner, epoch):
+            pass
+
+    assert len(make(num_epochs=30, callbacks=[Reads()], step="captured").dev_loss) == 30
+
+
+def test_all_come_to_their_end_also_after_one_that_fails(make):
+    ended = []
+
+    class Ends:
+        def __init__(self, name):
+            self.name = name
+
+        def on_train_end(self, runner):
+            ended.append(self.name)
+            if self.name != "c":
+                raise ValueError(self.name)
+
+    callbacks = [Ends(name) for name in "abc"]
+    with pytest.raises(ValueError, match=r"^a$") as caught:
+        make(num_epochs=2, callbacks=callbacks)
+    assert ended == ["a", "b", "c"]
+    assert caught.value.__notes__ == ["ValueError: b"]

@@ -399,6 +399,11 @@ REFUSED = [
         "classes are 3, the model has 2",
     ),
     (
+        lambda: OpNetClassifier.from_model(opnet.Model_MLP_L2(2, 5, 1), classes=["right", "left"]),
+        ValueError,
+        r"classes are \['right', 'left'\], wanted each once and sorted",
+    ),
+    (
         lambda: OpNetRegressor.from_model(opnet.Sequential(opnet.Tanh())),
         ValueError,
         "no op of .* says its input_size",

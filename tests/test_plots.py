@@ -1,5 +1,6 @@
 """Figures: drawn from what is given, written whole, nothing cut off, refused before work starts."""
 
+import errno
 import sys
 
 import pytest
@@ -48,6 +49,11 @@ def test_a_runner_its_lists_and_a_dict_of_them_are_drawn_alike(trained):
         assert texts_of(loss) == texts_of(scores) == ["train", "dev"]
         assert list(loss.lines[0].get_ydata()) == trained.train_loss
         assert list(scores.lines[1].get_ydata()) == trained.dev_scores
+
+
+def test_epochs_are_whole_numbers():
+    axes = plots.curves({"train_loss": [1.0, 0.5, 0.2]}).axes[0]
+    assert all(float(tick).is_integer() for tick in axes.get_xticks())
 
 
 def test_curves_stand_together_on_axes_that_are_given(trained):
@@ -159,6 +165,22 @@ def test_descents_show_every_path_on_the_contours_of_its_function():
 def test_save_makes_the_directory_and_writes(tmp_path, ending):
     path = plots.save(plots.curves({"a": [1.0], "b": [2.0]}), tmp_path / "new" / f"x{ending}")
     assert path.stat().st_size > 1000
+
+
+@pytest.mark.parametrize("ending", [".png", ".pdf", ".svg"])
+def test_a_full_disk_leaves_the_figure_of_before(tmp_path, monkeypatch, ending):
+    drawing, path = plots.curves({"a": [1.0], "b": [2.0]}), tmp_path / f"x{ending}"
+    path.write_bytes(b"the one before")
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("opnet.files.os.write", full)
+    with pytest.raises(ValueError, match=rf"^save: .*x{ending}.*: No space left on device$"):
+        plots.save(drawing, path)
+    monkeypatch.undo()
+    assert path.read_bytes() == b"the one before"
+    assert [*tmp_path.iterdir()] == [path]
 
 
 def test_an_unknown_ending_is_refused(tmp_path):

@@ -1,12 +1,14 @@
 """Figures and the files they go to: one look, no window, written whole."""
 
-import contextlib
 import functools
-from collections.abc import Callable, Iterator, Sequence
+import io
+import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from ..errors import check_count, check_path, check_positive
+from ..files import write_whole
 
 if TYPE_CHECKING:
     from matplotlib.animation import FuncAnimation
@@ -55,20 +57,26 @@ def figure(rows: int = 1, columns: int = 1, *, width: float = 6.4, height: float
 
 
 def save(drawing: "Figure", path: str | Path) -> Path:
-    """Write a Figure to `path` (.png, .pdf, .svg). ValueError for another ending, or no way in."""
+    """Write a Figure to `path` (.png, .pdf, .svg), as a whole or not at all.
+
+    ValueError for another ending, or no way in.
+    """
     path = _destination("save", path, FORMATS)
-    with _writing("save", drawing, "savefig", path) as write:
-        write(path)
-    return path
+    _check_drawn("save", drawing, "savefig")
+    data = io.BytesIO()
+    drawing.savefig(data, format=path.suffix[1:])
+    return _written("save", path, data.getvalue())
 
 
 def save_animation(animation: "FuncAnimation", path: str | Path, *, fps: float = 12) -> Path:
     """Write an animation to `path`, a .gif that repeats, `fps` frames a second."""
     path = _destination("save_animation", path, (".gif",))
     fps = check_positive("save_animation: fps", fps)
-    with _writing("save_animation", animation, "save", path) as write:
-        write(path, writer="pillow", fps=fps, dpi=100)
-    return path
+    _check_drawn("save_animation", animation, "save")
+    with tempfile.TemporaryDirectory() as elsewhere:
+        film = Path(elsewhere) / "film.gif"
+        animation.save(film, writer="pillow", fps=fps, dpi=100)  # type: ignore[arg-type]
+        return _written("save_animation", path, film.read_bytes())
 
 
 def _destination(who: str, path: Any, formats: Sequence[str]) -> Path:
@@ -79,13 +87,14 @@ def _destination(who: str, path: Any, formats: Sequence[str]) -> Path:
     return path
 
 
-@contextlib.contextmanager
-def _writing(who: str, drawing: Any, verb: str, path: Path) -> Iterator[Callable[..., None]]:
-    """`drawing`'s method `verb`, to write into the directory of `path`, which is made."""
+def _check_drawn(who: str, drawing: Any, verb: str) -> None:
     if not hasattr(drawing, verb):
         raise TypeError(f"{who}: came a {type(drawing).__name__}, wanted a figure with {verb}")
+
+
+def _written(who: str, path: Path, data: bytes) -> Path:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield getattr(drawing, verb)
-    except OSError as error:
-        raise ValueError(f"{who}: {path}: cannot be written: {error.strerror}") from error
+        write_whole(path, data)
+    except ValueError as error:
+        raise ValueError(f"{who}: {error}") from error
+    return path

@@ -51,6 +51,7 @@ def _lines(axes: Any, quantity: str, histories: Mapping[str, Tensor]) -> Any:
         marker = "o" if len(values) == 1 else None  # one point makes no line
         axes.plot(range(len(values)), values, label=label.replace("_", " "), marker=marker)
     axes.set(xlabel="epoch", ylabel=quantity)
+    axes.xaxis.get_major_locator().set_params(integer=True)
     axes.legend()
     return axes
 

@@ -16,6 +16,7 @@ def world(tmp_path_factory):
     where = tmp_path_factory.mktemp("world")
     (where / "good.csv").write_text(GOOD)
     (where / "file").write_text("a file")
+    (where / "link.csv").symlink_to("good.csv")
     (where / "noise.npz").write_bytes(b"PK no archive")
     rows, labels = np.arange(24.0).reshape(12, 2), np.arange(12) % 2
     arrays = {
@@ -131,6 +132,12 @@ USAGE = {
     "eval": "the following arguments are required: --checkpoint",
     "predict --checkpoint run": "--data is missing, wanted the rows to predict",
     "predict --checkpoint run --data good.csv --json --out p.csv": "exclude each other",
+    "predict --checkpoint run --data good.csv --out good.csv": "is where the rows are read from",
+    "predict --checkpoint run --data good.csv --out link.csv": "is where the rows are read from",
+    "predict --checkpoint run --data good.csv --out run/run.json": "lies in the checkpoint",
+    "predict --checkpoint run --data good.csv --out run/../run/p.csv": "lies in the checkpoint",
+    "trace --checkpoint run --out good.csv": "is where the rows are read from",
+    "trace --checkpoint run --out run/Linear_1.pdparams": "lies in the checkpoint",
     "plot --checkpoint run": "the following arguments are required: --out",
     "plot --checkpoint run --out a.png --features a z": "'z' is no column of the model",
     "plot --checkpoint run --out a.png --features a a": "--features wants two columns",

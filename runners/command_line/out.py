@@ -5,11 +5,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
-
-from opnet.errors import check_path
-from opnet.files import NEW
 
 RED, PLAIN = "\033[31m", "\033[0m"
 
@@ -47,16 +43,3 @@ def in_colour(text: str, stream: Any) -> str:
     asked = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     seen = asked and stream is not None and stream.isatty()
     return f"{RED}{text}{PLAIN}" if seen else text
-
-
-def write_whole(path: str | Path, text: str) -> Path:
-    """Put `text` into a file, in the place of the old one only when it is whole. ValueError."""
-    path = check_path("out", path)
-    new = path.with_name(path.name + NEW)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        new.write_text(text, encoding="utf-8")
-        os.replace(new, path)
-    except OSError as error:
-        raise ValueError(f"{path}: cannot be written: {error.strerror}") from None
-    return path

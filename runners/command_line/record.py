@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .out import write_whole
+from opnet.files import write_whole
+
 from .settings import Settings
 from .table import Table
 from .task import Task
@@ -23,10 +24,10 @@ class Record:
     task: Task
     more: dict[str, Any]
 
-    def write(self, directory: Path) -> Path:
+    def write(self, directory: Path) -> None:
         content = {"format": FORMAT, "version": VERSION, "settings": self.settings.as_dict()}
         content |= {"task": self.task._asdict()} | self.more
-        return write_whole(directory / NAME, json.dumps(content, indent=1) + "\n")
+        write_whole(directory / NAME, f"{json.dumps(content, indent=1)}\n".encode())
 
     def check_unchanged(self, table: Table) -> None:
         """ValueError for a file that is another than that of the run."""

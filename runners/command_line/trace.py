@@ -16,6 +16,7 @@ def run(chosen: argparse.Namespace, out: Out) -> int:
 
     given = given_in(chosen)
     trained = Trained.at(chosen.checkpoint, given)
+    trained.check_spared(chosen.out)
     (X, y), *_ = trained.sets(given).values()
     runner = _runner(trained, chosen.checkpoint)
     found = trace(runner.model, runner.loss_fn, X, y, runner.optimizer)

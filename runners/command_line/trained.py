@@ -1,5 +1,6 @@
 """A run that is on disk: its record and its model, and the rows that it was trained on."""
 
+import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +17,7 @@ PARTS = ("train", "dev", "test")
 class Trained(NamedTuple):
     """The model of a checkpoint with what its run.json tells; settings given as flags go first."""
 
+    directory: Path
     record: Record
     model: Any
 
@@ -24,7 +26,8 @@ class Trained(NamedTuple):
         """ValueError or CheckpointError for a directory that `train` has not written."""
         from opnet import load
 
-        return cls(read_record(Path(directory) / NAME, given), load(directory))
+        where = Path(directory)
+        return cls(where, read_record(where / NAME, given), load(where))
 
     @property
     def task(self) -> Task:
@@ -33,6 +36,16 @@ class Trained(NamedTuple):
     def runner(self) -> RunnerV2_1:
         loss_fn, metric = named.judges(self.model)
         return RunnerV2_1(self.model, None, metric, loss_fn)
+
+    def check_spared(self, out: str | None) -> None:
+        """Usage where to write `out` would take away the rows that are read, or the checkpoint."""
+        if out is None:
+            return
+        path, data = Path(os.path.realpath(out)), self.record.settings.data
+        if data and path.exists() and Path(data).exists() and path.samefile(data):
+            raise Usage(f"--out {out:.200}: is where the rows are read from, wanted another file")
+        if path.is_relative_to(os.path.realpath(self.directory)):
+            raise Usage(f"--out {out:.200}: lies in the checkpoint, wanted another directory")
 
     def sets(self, given: dict[str, Any]) -> dict[str, Any]:
         """The parts of the rows that the run has read, or all of other ones that were given."""

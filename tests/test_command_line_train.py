@@ -1,0 +1,108 @@
+"""`train`: what it keeps, that a run repeats and goes on, and what run.json says of it."""
+
+import csv
+import io
+import json
+
+import numpy as np
+import pytest
+import torch
+from command_lines import FLOWERS, MOONS, record
+
+from opnet import load
+from opnet.walk import state
+
+pytestmark = pytest.mark.usefixtures("elsewhere")
+
+
+def test_run_json_holds_what_a_run_was_made_of_and_what_came_of_it(moons_run):
+    told = record(moons_run)
+    assert told["settings"]["seed"] == 0
+    assert told["settings"]["hidden"] == [6]
+    assert {"opnet", "python", "torch", "threads", "cpu", "device"} == set(told["environment"])
+    assert told["ended"] == "done"
+    assert told["seconds"] > 0
+    assert set(told["scores"]) == {"train", "dev", "test"}
+    assert len(told["history"]["dev_loss"]) == 20
+
+
+@pytest.mark.parametrize("more", [(), ("--batch-size", "16", "--l2", "0.01", "--lr", "0.02")])
+def test_a_config_repeats_a_run_to_the_bit(ran, tmp_path, more):
+    assert ran("train", *MOONS, *more, "--seed", "3", "--out", "one", "-q")[0] == 0
+    torch.manual_seed(99)
+    code, _, err = ran("train", "--config", "one/run.json", "--out", "two", "-q")
+    assert (code, err) == (0, "")
+    one, two = (record(tmp_path / name) for name in ("one", "two"))
+    assert one["history"] == two["history"]
+    assert one["scores"] == two["scores"]
+    pairs = zip(state(load("one")), state(load("two")), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs)
+
+
+def test_flags_go_before_those_of_the_config(ran, tmp_path, moons_run):
+    config = moons_run / "run.json"
+    ran("train", "--config", config, "--epochs", "3", "--hidden", "--out", "other", "-q")
+    settings = record(tmp_path / "other")["settings"]
+    assert settings == record(moons_run)["settings"] | {"epochs": 3, "hidden": [], "out": "other"}
+    assert len(load("other").layers) == 3
+
+
+def test_a_config_says_what_is_not_as_it_was(ran, moons_run, tmp_path):
+    told = record(moons_run)
+    told["environment"]["torch"] = "1.0"
+    (tmp_path / "old.json").write_text(json.dumps(told))
+    code, _, err = ran("train", "--config", "old.json", "--out", "new")
+    assert code == 0
+    assert f"[Config] torch was 1.0, is {torch.__version__}: the last bits may differ" in err
+
+
+def test_a_table_that_has_changed_is_another_one(ran, tmp_path):
+    path = tmp_path / "plants.csv"
+    path.write_text(FLOWERS)
+    how = ("--target", "kind", "--epochs", "3", "-q")
+    assert ran("train", "--data", "plants.csv", *how, "--out", "run")[0] == 0
+    path.write_text(FLOWERS + "1,oak,5\n")
+    config = ("train", "--config", "run/run.json", "--out", "new", "-q")
+    for words in (config, ("eval", "--checkpoint", "run")):
+        code, _, err = ran(*words)
+        said = "plants.csv: has changed since the run; --data plants.csv takes it as it is now"
+        assert (code, err) == (1, f"error: {said}\n")
+        assert ran(*words, "--data", "plants.csv")[0] == 0
+
+
+def test_a_stopped_run_goes_on_to_the_same_bits(ran, tmp_path):
+    how = (*MOONS[:-4], "--hidden", "6", "--batch-size", "16")
+    ran("train", *how, "--epochs", "12", "--out", "whole", "-q")
+    ran("train", *how, "--epochs", "5", "--out", "run", "--save-every", "2", "-q")
+    code, *_ = ran("train", *how, "--epochs", "12", "--out", "run", "--resume", "-q")
+    assert code == 0
+    pairs = zip(state(load("whole")), state(load("run")), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs)
+    assert record(tmp_path / "run")["history"] == record(tmp_path / "whole")["history"]
+
+
+def test_early_stopping_ends_a_run(ran, tmp_path):
+    ran("train", *MOONS[:4], "--epochs", "500", "--lr", "1", "--early-stopping", "3", "--out", "r")
+    told = record(tmp_path / "r")
+    assert told["ended"] == "stopped early"
+    assert len(told["history"]["dev_loss"]) < 500
+
+
+@pytest.mark.parametrize("data", [("moons",), ("numbers.csv", "--target", "z", "--regression")])
+def test_a_fast_dev_run_goes_through_all_and_keeps_nothing(ran, tmp_path, data):
+    rows = "".join(f"{i},{i * i % 7},{2 * i}\n" for i in range(30))
+    (tmp_path / "numbers.csv").write_text("x,y,z\n" + rows)
+    code, out, _ = ran("train", "--data", *data, "--fast-dev-run", "-q")
+    assert code == 0
+    assert "all works" in out
+    assert [path.name for path in tmp_path.iterdir()] == ["numbers.csv"]
+
+
+def test_a_regression_predicts_numbers_as_they_are(ran, tmp_path):
+    x = np.linspace(-3, 3, 200)
+    np.savez(tmp_path / "sine.npz", X=x[:, None] * 50 + 1000, y=np.sin(x) * 1e4 + 1e5)
+    ran("train", "--data", "sine.npz", "--regression", "--epochs", "600", "--out", "run", "-q")
+    _, out, _ = ran("predict", "--checkpoint", "run", "--data", "sine.npz")
+    header, *rows = csv.reader(io.StringIO(out))
+    assert header == ["predicted"]
+    assert np.abs(np.array(rows, float)[:, 0] - np.sin(x) * 1e4 - 1e5).mean() < 1e3

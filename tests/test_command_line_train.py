@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from command_lines import FLOWERS, MOONS, record
 
 from opnet import load
 from opnet.walk import state
+from runners.command_line.record import read_record
 
 pytestmark = pytest.mark.usefixtures("elsewhere")
 
@@ -106,3 +108,32 @@ def test_a_regression_predicts_numbers_as_they_are(ran, tmp_path):
     header, *rows = csv.reader(io.StringIO(out))
     assert header == ["predicted"]
     assert np.abs(np.array(rows, float)[:, 0] - np.sin(x) * 1e4 - 1e5).mean() < 1e3
+
+
+DIVERGES = ("train", *MOONS, "--lr", "1e30", "--optimizer", "sgd", "--activation", "relu", "-q")
+
+
+@pytest.mark.parametrize("ended", ["NonFiniteError", None], ids=["failed", "killed"])
+@pytest.mark.parametrize("older", [True, False], ids=["over an older run", "alone"])
+def test_weights_of_an_older_run_are_not_those_of_one_without(ran, tmp_path, older, ended):
+    if older:
+        ran("train", *MOONS, "--out", "run", "-q")
+    assert ran(*DIVERGES, "--out", "run", "--save-every", "5")[0] == 1
+    told = record(tmp_path / "run")
+    assert told["ended"] == "NonFiniteError"
+    (tmp_path / "run" / "run.json").write_text(json.dumps(told | {"ended": ended}))
+    refused = (1, "", "error: run: has no weights of this run yet\n")
+    for words in (("eval",), ("predict", "--data", "moons"), ("plot", "--out", "a.png")):
+        assert ran(*words, "--checkpoint", "run") == refused
+    read_record(Path("run/run.json"), {}).begin(Path("run"), resume=True)
+    assert ran("eval", "--checkpoint", "run") == refused
+
+
+@pytest.mark.parametrize("resumed", [(), ("--resume",)], ids=["begun", "resumed"])
+def test_a_run_that_was_killed_leaves_its_weights(ran, tmp_path, resumed):
+    ran("train", *MOONS, "--out", "run", "--save-every", "5", "-q")
+    for more in filter(None, ((), resumed)):
+        ran("train", *MOONS, "--epochs", "30", "--out", "run", "-q", *more)
+    told = record(tmp_path / "run")
+    (tmp_path / "run" / "run.json").write_text(json.dumps(told | {"ended": None}))
+    assert ran("eval", "--checkpoint", "run")[0] == 0

@@ -1,12 +1,13 @@
 """run.json beside a checkpoint: what a run was made of, and what came of it."""
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from opnet.files import write_whole
+from opnet.files import MANIFEST, write_whole
 
 from .settings import Settings
 from .table import Table
@@ -14,6 +15,7 @@ from .task import Task
 
 NAME = "run.json"
 FORMAT, VERSION = "opnet run", 1
+DONE, STOPPED_EARLY = "done", "stopped early"  # how a run may end, else by an error
 
 
 @dataclass
@@ -29,11 +31,29 @@ class Record:
         content |= {"task": self.task._asdict()} | self.more
         write_whole(directory / NAME, f"{json.dumps(content, indent=1)}\n".encode())
 
+    def begin(self, directory: Path, *, resume: bool = False) -> None:
+        """Write it before the first epoch: weights that are there by now may be of another run."""
+        its_own = resume and read_record(directory / NAME, {}).has_weights(directory)
+        self.more["weights_before"] = None if its_own else _weights(directory)
+        self.write(directory)
+
+    def has_weights(self, directory: Path) -> bool:
+        """Whether the weights in the directory are of this run, and not of one before."""
+        if self.more.get("ended") in (DONE, STOPPED_EARLY):
+            return True
+        return self.more.get("weights_before", "") != _weights(directory)
+
     def check_unchanged(self, table: Table) -> None:
         """ValueError for a file that is another than that of the run."""
         if table.sha256 != self.more.get("sha256"):
             mend = f"--data {table.who} takes it as it is now"
             raise ValueError(f"{table.who}: has changed since the run; {mend}")
+
+
+def _weights(directory: Path) -> str | None:
+    """The sum of the manifest, which has the sums of all that is saved."""
+    path = directory / MANIFEST
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else None
 
 
 def read_record(path: Path, given: Mapping[str, Any]) -> Record:

@@ -18,7 +18,7 @@ from opnet.tensors import pick_device
 from .. import EarlyStopping, RunnerV2_1, named
 from .evaluate import judged, shown
 from .out import Out
-from .record import Record, read_record
+from .record import DONE, STOPPED_EARLY, Record, read_record
 from .settings import Settings, given_in
 from .table import read
 from .task import Task
@@ -66,7 +66,7 @@ def train(
         "ended": None,
     }
     record = Record(settings, task, more)
-    begun = SimpleNamespace(on_train_begin=lambda _: record.write(directory))
+    begun = SimpleNamespace(on_train_begin=lambda _: record.begin(directory, resume=resume))
     try:
         with out.progress() as log_epochs:
             runner.train(
@@ -83,17 +83,17 @@ def train(
                 resume=resume,
                 threads=settings.threads,
             )
-        more["ended"] = (
-            "stopped early" if stopping and stopping.stopped_epoch is not None else "done"
-        )
+        early = stopping and stopping.stopped_epoch is not None
+        more["ended"] = STOPPED_EARLY if early else DONE
     except BaseException as error:
         more["ended"] = type(error).__name__
         raise
     finally:
         if runner.train_loss:
+            more["scores"] = judged(runner, sets)
+        if "weights_before" in more:  # it has begun
             more["seconds"] = round(time.monotonic() - started, 3)
             more["kept_epoch"] = runner.kept_epoch
-            more["scores"] = judged(runner, sets)
             more["history"] = dict(runner.history)
             record.write(directory)
     return record

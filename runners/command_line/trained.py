@@ -27,7 +27,10 @@ class Trained(NamedTuple):
         from opnet import load
 
         where = Path(directory)
-        return cls(where, read_record(where / NAME, given), load(where))
+        record = read_record(where / NAME, given)
+        if not record.has_weights(where):
+            raise ValueError(f"{directory}: has no weights of this run yet")
+        return cls(where, record, load(where))
 
     @property
     def task(self) -> Task:

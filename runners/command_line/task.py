@@ -1,5 +1,6 @@
 """What is to be learned of a table: which classes there are or which number, and as tensors."""
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     import torch
 
 MOST_CLASSES = 100  # beyond, numbers are taken for what a regression wants
+WHOLE = re.compile(r"(0|-?[1-9][0-9]*)\.0*")
 RESOLVED = 1e-5  # of its distance from 0: a spread below is not told apart in float32
 
 
@@ -38,13 +40,16 @@ class Task(NamedTuple):
         if regression:
             numbers(table)
             return cls(table.columns, None)
-        names, fractions = _class_names(table)
-        found = sorted(set(names), key=_in_order(names))
+        found = sorted({_class_name(label) for label in table.labels or []})
         if len(found) < 2:
             raise ValueError(f"{table.who}: the target has one class only, {found[0]!r:.60}")
-        if fractions or len(found) > MOST_CLASSES:
-            came = f"{table.who}: the target has {len(found)} different values"
-            raise ValueError(f"{came}, {told(found)}: wanted classes, or --regression")
+        if values := _values(found):
+            found.sort(key=values.__getitem__)
+        whole = all(value.is_integer() for value in values.values())
+        if not whole or len(found) > MOST_CLASSES:
+            came = f"{table.who}: the target has {len(found)} different values, {told(found)}"
+            wanted = f"at most {MOST_CLASSES} classes" if whole else "classes"
+            raise ValueError(f"{came}: wanted {wanted}{', or --regression' if values else ''}")
         return cls(table.columns, found)
 
     def tensors(self, table: Table, device: Any = "cpu") -> "list[torch.Tensor]":
@@ -60,8 +65,9 @@ class Task(NamedTuple):
             if not y.isfinite().all():
                 raise ValueError(f"{table.who}: the target is beyond what float32 holds")
             return [X, y.to(device)]
-        names, _ = _class_names(table)
         places = {name: place for place, name in enumerate(self.classes)}
+        labels = table.labels or []
+        names = [label if label in places else _class_name(label) for label in labels]
         if strange := [name for name in names if name not in places]:
             came = f"{table.who}: the target has {strange[0]!r:.60}"
             raise ValueError(f"{came}, wanted one of {told(self.classes)}")
@@ -100,22 +106,17 @@ def numbers(table: Table) -> list[float]:
     return found
 
 
-def _class_names(table: Table) -> tuple[list[str], bool]:
-    """The class of each row as text, and whether these are numbers that are not whole."""
-    labels = table.labels or []
-    try:
-        values = [float(label) for label in labels]
-    except ValueError:
-        return [str(label) for label in labels], False
-    whole = all(value.is_integer() for value in values)
-    return [str(int(value)) if whole else str(value) for value in values], not whole
+def _class_name(label: Any) -> str:
+    """A label as text: as it stands, but a whole number without a dot."""
+    if not isinstance(label, str):
+        label = str(int(label)) if float(label).is_integer() else str(label)
+    whole = WHOLE.fullmatch(label)
+    return whole[1] if whole else label
 
 
-def _in_order(names: Sequence[str]) -> Any:
-    """Numbers by their size, text by its letters."""
+def _values(names: Sequence[str]) -> dict[str, float]:
+    """The number that each name is; none at all where one is text."""
     try:
-        for name in names:
-            float(name)
+        return {name: float(name) for name in names}
     except ValueError:
-        return str
-    return float
+        return {}

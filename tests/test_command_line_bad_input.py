@@ -16,6 +16,8 @@ def world(tmp_path_factory):
     where = tmp_path_factory.mktemp("world")
     (where / "good.csv").write_text(GOOD)
     (where / "file").write_text("a file")
+    (where / "far.csv").write_text("a,y\n1,1700000000\n2,1700000001\n")
+    (where / "huge.csv").write_text("a,y\n1,1e300\n2,-1e300\n")
     (where / "link.csv").symlink_to("good.csv")
     (where / "noise.npz").write_bytes(b"PK no archive")
     rows, labels = np.arange(24.0).reshape(12, 2), np.arange(12) % 2
@@ -74,7 +76,7 @@ TABLES = {  # a CSV, what is said of it
     "a,b,y\n1,red,0\n3,blue,1\n": "line 2: column 'b' is 'red', wanted a number in every row",
     "a,b,y\n1,2,0\n3,inf,1\n": "line 3: column 'b' is 'inf', wanted a finite number",
     "a,b,y\n1,2,0\n3,4,0\n": "the target has one class only, '0'",
-    "a,b,y\n1,2,0.5\n3,4,0.25\n": "the target has 2 different values, 0.25, 0.5: wanted classes, or",
+    "a,b,y\n1,2,0.5\n3,4,0.25\n": "the target has 2 different values, 0.25, 0.5: wanted classes",
     "y,a\n" + "".join(f"x{i},{i}\n" for i in range(101)): "91 more: wanted at most 100 classes\n",
     "a,b,z\n1,2,0\n3,4,1\n": "has no column 'y', wanted one of a, b, z",
     "1,2,0\n3,4,1\n": "has no column 'y', wanted one of 0, 1, 2",
@@ -160,6 +162,8 @@ FAILED = {
     "train --data moons --dev-size 900 --test-size 200": "moons: 1000 rows, 900 of them for dev",
     "train --data moons --dev-size 0": "0 of them for dev",
     "train --data moons --device cuda:99": "cuda",
+    "train --data far.csv --target y --regression": "the target varies by 0.5 around 1.7e+09",
+    "train --data huge.csv --target y --regression": "the target is beyond what float32 holds",
     "train --data good.csv --target y --out other": "other: holds another model",
     "train --data good.csv --target y --out file": "file: cannot be made: File exists",
     "train --data good.csv --target y --regression --lr 1e30 --optimizer sgd --out new": "loss",

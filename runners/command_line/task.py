@@ -32,13 +32,10 @@ class Task(NamedTuple):
         And for a column that float32 cannot hold, or does not tell apart.
         """
         features(table)
-        spread, offset = table.X.std(axis=0), table.X.mean(axis=0)
-        for name, varies, around in zip(table.columns, spread, offset, strict=True):
-            if 0 < varies < RESOLVED * abs(around):
-                came = f"column {name!r:.60} varies by {varies:.3g} around {around:.6g}"
-                raise ValueError(f"{table.who}: {came}, wanted that subtracted, for float32")
+        for name, values in zip(table.columns, table.X.T, strict=True):
+            _check_resolved(f"{table.who}: column {name!r:.60}", values)
         if regression:
-            numbers(table)
+            _check_resolved(f"{table.who}: the target", numbers(table))
             return cls(table.columns, None)
         found = sorted({_class_name(label) for label in table.labels or []})
         if len(found) < 2:
@@ -61,9 +58,7 @@ class Task(NamedTuple):
 
         X = features(table).to(device)
         if self.classes is None:
-            y = torch.tensor(numbers(table), dtype=torch.float32).reshape(-1, 1)
-            if not y.isfinite().all():
-                raise ValueError(f"{table.who}: the target is beyond what float32 holds")
+            y = torch.from_numpy(numbers(table).astype(np.float32)).reshape(-1, 1)
             return [X, y.to(device)]
         places = {name: place for place, name in enumerate(self.classes)}
         labels = table.labels or []
@@ -93,17 +88,26 @@ def features(table: Table) -> "torch.Tensor":
     return torch.from_numpy(X)
 
 
-def numbers(table: Table) -> list[float]:
-    """The target as finite numbers."""
-    found = []
-    for label in table.labels or []:
+def numbers(table: Table) -> np.ndarray:
+    """The target as finite numbers, in float64. ValueError for one that float32 cannot hold."""
+    found = np.empty(len(table.labels or []))
+    for row, label in enumerate(table.labels or []):
         try:
-            found.append(float(label))
+            found[row] = float(label)
         except ValueError:
-            found.append(np.nan)
-        if not np.isfinite(found[-1]):
+            found[row] = np.nan
+        if not np.isfinite(found[row]):
             raise ValueError(f"{table.who}: the target is {label!r:.40}, wanted finite numbers")
+    if np.abs(found).max() > np.finfo(np.float32).max:
+        raise ValueError(f"{table.who}: the target is beyond what float32 holds")
     return found
+
+
+def _check_resolved(who: str, values: np.ndarray) -> None:
+    varies, around = values.std(), values.mean()
+    if 0 < varies < RESOLVED * abs(around):
+        came = f"{who} varies by {varies:.3g} around {around:.6g}"
+        raise ValueError(f"{came}, wanted that subtracted, for float32")
 
 
 def _class_name(label: Any) -> str:

@@ -18,6 +18,7 @@ def world(tmp_path_factory):
     (where / "file").write_text("a file")
     (where / "far.csv").write_text("a,y\n1,1700000000\n2,1700000001\n")
     (where / "huge.csv").write_text("a,y\n1,1e300\n2,-1e300\n")
+    (where / "tiny.csv").write_text("a,y\n1,0\n2,1e-30\n")
     (where / "link.csv").symlink_to("good.csv")
     (where / "noise.npz").write_bytes(b"PK no archive")
     rows, labels = np.arange(24.0).reshape(12, 2), np.arange(12) % 2
@@ -163,6 +164,7 @@ FAILED = {
     "train --data moons --dev-size 0": "0 of them for dev",
     "train --data moons --device cuda:99": "cuda",
     "train --data far.csv --target y --regression": "the target varies by 0.5 around 1.7e+09",
+    "train --data tiny.csv --target y --regression": "target varies by 5e-31, wanted a unit in",
     "train --data huge.csv --target y --regression": "the target is beyond what float32 holds",
     "train --data good.csv --target y --out other": "other: holds another model",
     "train --data good.csv --target y --out file": "file: cannot be made: File exists",

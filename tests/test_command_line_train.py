@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,12 @@ from opnet.walk import state
 from runners.command_line.record import read_record
 
 pytestmark = pytest.mark.usefixtures("elsewhere")
+LINE = ("--data", "numbers.csv", "--target", "z", "--regression")
+
+
+def write_line():
+    rows = "".join(f"{i},{i * i % 7},{2 * i}\n" for i in range(30))
+    Path("numbers.csv").write_text("x,y,z\n" + rows)
 
 
 def test_run_json_holds_what_a_run_was_made_of_and_what_came_of_it(moons_run):
@@ -28,9 +35,13 @@ def test_run_json_holds_what_a_run_was_made_of_and_what_came_of_it(moons_run):
     assert len(told["history"]["dev_loss"]) == 20
 
 
-@pytest.mark.parametrize("more", [(), ("--batch-size", "16", "--l2", "0.01", "--lr", "0.02")])
-def test_a_config_repeats_a_run_to_the_bit(ran, tmp_path, more):
-    assert ran("train", *MOONS, *more, "--seed", "3", "--out", "one", "-q")[0] == 0
+@pytest.mark.parametrize(
+    "how",
+    [MOONS, (*MOONS, "--batch-size", "16", "--l2", "0.01", "--lr", "0.02"), (*LINE, "--hidden")],
+)
+def test_a_config_repeats_a_run_to_the_bit(ran, tmp_path, how):
+    write_line()
+    assert ran("train", *how, "--seed", "3", "--out", "one", "-q")[0] == 0
     torch.manual_seed(99)
     code, _, err = ran("train", "--config", "one/run.json", "--out", "two", "-q")
     assert (code, err) == (0, "")
@@ -72,8 +83,10 @@ def test_a_table_that_has_changed_is_another_one(ran, tmp_path):
         assert ran(*words, "--data", "plants.csv")[0] == 0
 
 
-def test_a_stopped_run_goes_on_to_the_same_bits(ran, tmp_path):
-    how = (*MOONS[:-4], "--hidden", "6", "--batch-size", "16")
+@pytest.mark.parametrize("data", [MOONS[:-4], LINE], ids=["classes", "numbers"])
+def test_a_stopped_run_goes_on_to_the_same_bits(ran, tmp_path, data):
+    write_line()
+    how = (*data, "--hidden", "6", "--batch-size", "16")
     ran("train", *how, "--epochs", "12", "--out", "whole", "-q")
     ran("train", *how, "--epochs", "5", "--out", "run", "--save-every", "2", "-q")
     code, *_ = ran("train", *how, "--epochs", "12", "--out", "run", "--resume", "-q")
@@ -90,24 +103,33 @@ def test_early_stopping_ends_a_run(ran, tmp_path):
     assert len(told["history"]["dev_loss"]) < 500
 
 
-@pytest.mark.parametrize("data", [("moons",), ("numbers.csv", "--target", "z", "--regression")])
+@pytest.mark.parametrize("data", [("--data", "moons"), LINE], ids=["classes", "numbers"])
 def test_a_fast_dev_run_goes_through_all_and_keeps_nothing(ran, tmp_path, data):
-    rows = "".join(f"{i},{i * i % 7},{2 * i}\n" for i in range(30))
-    (tmp_path / "numbers.csv").write_text("x,y,z\n" + rows)
-    code, out, _ = ran("train", "--data", *data, "--fast-dev-run", "-q")
+    write_line()
+    code, out, _ = ran("train", *data, "--fast-dev-run", "-q")
     assert code == 0
     assert "all works" in out
     assert [path.name for path in tmp_path.iterdir()] == ["numbers.csv"]
 
 
-def test_a_regression_predicts_numbers_as_they_are(ran, tmp_path):
+@pytest.mark.parametrize("unit", [1e-12, 1e-6, 1, 1e10])
+@pytest.mark.parametrize("optimizer", ["adam", "momentum"])
+def test_a_regression_learns_in_any_unit_and_tells_and_predicts_in_it(ran, unit, optimizer):
     x = np.linspace(-3, 3, 200)
-    np.savez(tmp_path / "sine.npz", X=x[:, None] * 50 + 1000, y=np.sin(x) * 1e4 + 1e5)
-    ran("train", "--data", "sine.npz", "--regression", "--epochs", "600", "--out", "run", "-q")
+    y = (np.sin(x) + 10) * unit
+    np.savez("sine.npz", X=x[:, None] * 50 + 1000, y=y)
+    how = ("--epochs", "200", "--optimizer", optimizer, "--out", "run", "-q")
+    _, out, _ = ran("train", "--data", "sine.npz", "--regression", *how)
+    _, score, loss = re.findall(r"\[Dev\] (score/loss): -([\d.e+-]+)/([\d.e+-]+)\n", out)[0]
+    assert score == loss
+    assert 0 < float(loss) < 0.2 * y.var()
+    told = record(Path("run"))
+    assert min(told["history"]["dev_loss"]) == pytest.approx(float(loss) / y.var(), rel=0.3)
+    assert json.loads(ran("eval", "--checkpoint", "run", "--json")[1])["scores"] == told["scores"]
     _, out, _ = ran("predict", "--checkpoint", "run", "--data", "sine.npz")
     header, *rows = csv.reader(io.StringIO(out))
     assert header == ["predicted"]
-    assert np.abs(np.array(rows, float)[:, 0] - np.sin(x) * 1e4 - 1e5).mean() < 1e3
+    assert np.square(np.array(rows, float)[:, 0] - y).mean() < 0.2 * y.var()
 
 
 DIVERGES = ("train", *MOONS, "--lr", "1e30", "--optimizer", "sgd", "--activation", "relu", "-q")

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 MOST_CLASSES = 100  # beyond, numbers are taken for what a regression wants
 WHOLE = re.compile(r"(0|-?[1-9][0-9]*)\.0*")
+SMALLEST, LARGEST = 1e-15, 1e15  # spread of a target whose square float32 holds, and its inverse
 RESOLVED = 1e-5  # of its distance from 0: a spread below is not told apart in float32
 
 
@@ -35,7 +36,11 @@ class Task(NamedTuple):
         for name, values in zip(table.columns, table.X.T, strict=True):
             _check_resolved(f"{table.who}: column {name!r:.60}", values)
         if regression:
-            _check_resolved(f"{table.who}: the target", numbers(table))
+            who, values = f"{table.who}: the target", numbers(table)
+            _check_resolved(who, values)
+            if values.std() and not SMALLEST <= values.std() <= LARGEST:
+                came = f"{who} varies by {values.std():.3g}"
+                raise ValueError(f"{came}, wanted a unit in which that is nearer to 1")
             return cls(table.columns, None)
         found = sorted({_class_name(label) for label in table.labels or []})
         if len(found) < 2:

@@ -22,7 +22,7 @@ from .record import DONE, STOPPED_EARLY, Record, read_record
 from .settings import Settings, given_in
 from .table import read
 from .task import Task
-from .trained import Trained, parts
+from .trained import Trained, judges, parts
 
 
 def run(chosen: argparse.Namespace, out: Out) -> int:
@@ -34,7 +34,9 @@ def run(chosen: argparse.Namespace, out: Out) -> int:
     record = train(settings, out, before if "data" not in given else None, resume=chosen.resume)
     scores = record.more["scores"]
     written = f"[Written] {settings.out}"
-    out.result(f"{shown(scores)}\n{written}", {"checkpoint": settings.out, "scores": scores})
+    out.result(
+        f"{shown(scores, record.task)}\n{written}", {"checkpoint": settings.out, "scores": scores}
+    )
     return 0
 
 
@@ -90,7 +92,7 @@ def train(
         raise
     finally:
         if runner.train_loss:
-            more["scores"] = judged(runner, sets)
+            more["scores"] = judged(Trained(directory, record, runner.model).runner(), sets)
         if "weights_before" in more:  # it has begun
             more["seconds"] = round(time.monotonic() - started, 3)
             more["kept_epoch"] = runner.kept_epoch
@@ -119,7 +121,7 @@ def _runner(
     inner = named.net(sizes, settings.activation, head, **how)
     model = opnet.Sequential(opnet.Rescale.of(X), *inner.layers)
     optimizer = named.optimizer(settings.optimizer, settings.lr, model, weight_decay=settings.l2)
-    loss_fn, metric = named.judges(model)
+    loss_fn, metric = judges(model)
     return RunnerV2_1(model, optimizer, metric, loss_fn)
 
 
@@ -129,12 +131,14 @@ def _fast_dev_run(settings: Settings, out: Out) -> int:
 
     with tempfile.TemporaryDirectory() as nowhere:
         short = dataclasses.replace(settings, epochs=1, out=nowhere, save_every=None)
-        scores = train(short, out).more["scores"]
+        record = train(short, out)
+        scores = record.more["scores"]
         trained = Trained.at(nowhere, {})
         sets = trained.sets({})
         if judged(trained.runner(), sets) != scores:
             raise RuntimeError("the model that was loaded judges otherwise than the one saved")
         curves = len(trained.task.columns) != 2 or trained.task.classes is None
         plots.save(figure_of(trained, sets, curves=curves), Path(nowhere) / "figure.png")
-    out.result(f"{shown(scores)}\n[Fast dev run] all works, nothing was kept", {"scores": scores})
+    said = f"{shown(scores, record.task)}\n[Fast dev run] all works, nothing was kept"
+    out.result(said, {"scores": scores})
     return 0

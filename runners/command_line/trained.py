@@ -4,6 +4,9 @@ import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from opnet import Rescale
+from opnet.walk import last_op
+
 from .. import RunnerV2_1, named
 from ..ends import Usage
 from .record import NAME, Record, read_record
@@ -37,6 +40,7 @@ class Trained(NamedTuple):
         return self.record.task
 
     def runner(self) -> RunnerV2_1:
+        """One that judges and predicts, in the unit of the target."""
         loss_fn, metric = named.judges(self.model)
         return RunnerV2_1(self.model, None, metric, loss_fn)
 
@@ -59,6 +63,15 @@ class Trained(NamedTuple):
             return {"data": self.task.tensors(table)}
         self.record.check_unchanged(table)
         return parts(self.record.settings, table, self.task)
+
+
+def judges(model: Any) -> tuple[Any, Any]:
+    """Loss and metric to train by: that of a regression is free of the unit of its target."""
+    loss_fn: Any
+    loss_fn, metric = named.judges(model)
+    if isinstance(head := last_op(model), Rescale):
+        loss_fn.factor = float(head.buffers["scale"]) ** 2  # 1 / variance, as it takes that back
+    return loss_fn, metric
 
 
 def parts(settings: Settings, table: Table, task: Task, device: Any = "cpu") -> dict[str, Any]:

@@ -129,6 +129,7 @@ USAGE = {
     "train --data moons --device gpu": "argument --device: 'gpu' is not auto, cpu, cuda",
     "train --data moons -q -v": "not allowed with argument",
     "train --data moons --resume --fast-dev-run": "not allowed with argument",
+    "train --data good.csv --target y --resume --out run": "run has weights and no state to go on",
     "train --config strange.json": "strange.json: 'colour' is no setting",
     "train --config wrong.json": "wrong.json: epochs: 'many' is not a whole number",
     "train --config unlisted.json": "unlisted.json: hidden is 3, wanted a list",

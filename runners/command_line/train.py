@@ -12,10 +12,13 @@ import torch
 
 import opnet
 from opnet import plots
+from opnet.checkpoint import RESUME
 from opnet.environment import environment
+from opnet.files import MANIFEST
 from opnet.tensors import pick_device
 
 from .. import EarlyStopping, RunnerV2_1, named
+from ..ends import Usage
 from .evaluate import judged, shown
 from .out import Out
 from .record import DONE, STOPPED_EARLY, Record, read_record
@@ -48,6 +51,10 @@ def train(
     ValueError where the rows are not those of the run `before`; other differences are told.
     """
     started, directory = time.monotonic(), Path(settings.out)
+    weights, state = directory / MANIFEST, directory / RESUME / MANIFEST
+    if resume and weights.exists() and not state.exists():
+        came = f"{directory} has weights and no state to go on from, as --save-every leaves it"
+        raise Usage(f"--resume: {came}: wanted another --out, or to begin anew")
     out.note(f"[Settings] {settings}")
     table = read(settings)
     task = Task.of(table, settings.regression)

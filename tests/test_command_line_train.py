@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -103,9 +104,13 @@ def test_early_stopping_ends_a_run(ran, tmp_path):
     assert len(told["history"]["dev_loss"]) < 500
 
 
-@pytest.mark.parametrize("data", [("--data", "moons"), LINE], ids=["classes", "numbers"])
-def test_a_fast_dev_run_goes_through_all_and_keeps_nothing(ran, tmp_path, data):
+@pytest.mark.parametrize(
+    "data", [("--data", "moons"), LINE, ("--data", "-", *LINE[2:])], ids=["made", "CSV", "stdin"]
+)
+def test_a_fast_dev_run_goes_through_all_and_keeps_nothing(ran, tmp_path, monkeypatch, data):
     write_line()
+    content = io.BytesIO(Path("numbers.csv").read_bytes())
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(content))
     code, out, _ = ran("train", *data, "--fast-dev-run", "-q")
     assert code == 0
     assert "all works" in out

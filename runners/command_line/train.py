@@ -16,6 +16,7 @@ from opnet.checkpoint import RESUME
 from opnet.environment import environment
 from opnet.files import MANIFEST
 from opnet.tensors import pick_device
+from opnet.walk import state
 
 from .. import EarlyStopping, RunnerV2_1, named
 from ..ends import Usage
@@ -34,25 +35,22 @@ def run(chosen: argparse.Namespace, out: Out) -> int:
     settings = before.settings if before else Settings(**given)
     if chosen.fast_dev_run:
         return _fast_dev_run(settings, out)
-    record = train(settings, out, before if "data" not in given else None, resume=chosen.resume)
-    scores = record.more["scores"]
-    written = f"[Written] {settings.out}"
-    out.result(
-        f"{shown(scores, record.task)}\n{written}", {"checkpoint": settings.out, "scores": scores}
-    )
+    before = before if "data" not in given else None
+    trained, _ = train(settings, out, before, resume=chosen.resume)
+    _tell(trained, out, f"[Written] {settings.out}", {"checkpoint": settings.out})
     return 0
 
 
 def train(
     settings: Settings, out: Out, before: Record | None = None, *, resume: bool = False
-) -> Record:
-    """One `RunnerV2_1.train`; its record is in `settings.out` from before the first epoch on.
+) -> tuple[Trained, dict[str, Any]]:
+    """One `RunnerV2_1.train`, and its sets; run.json is there from before the first epoch on.
 
     ValueError where the rows are not those of the run `before`; other differences are told.
     """
     started, directory = time.monotonic(), Path(settings.out)
-    weights, state = directory / MANIFEST, directory / RESUME / MANIFEST
-    if resume and weights.exists() and not state.exists():
+    weights, going = directory / MANIFEST, directory / RESUME / MANIFEST
+    if resume and weights.exists() and not going.exists():
         came = f"{directory} has weights and no state to go on from, as --save-every leaves it"
         raise Usage(f"--resume: {came}: wanted another --out, or to begin anew")
     out.note(f"[Settings] {settings}")
@@ -75,6 +73,7 @@ def train(
         "ended": None,
     }
     record = Record(settings, task, more)
+    trained = Trained(directory, record, runner.model)
     begun = SimpleNamespace(on_train_begin=lambda _: record.begin(directory, resume=resume))
     try:
         with out.progress() as log_epochs:
@@ -99,13 +98,18 @@ def train(
         raise
     finally:
         if runner.train_loss:
-            more["scores"] = judged(Trained(directory, record, runner.model).runner(), sets)
+            more["scores"] = judged(trained.runner(), sets)
         if "weights_before" in more:  # it has begun
             more["seconds"] = round(time.monotonic() - started, 3)
             more["kept_epoch"] = runner.kept_epoch
             more["history"] = dict(runner.history)
             record.write(directory)
-    return record
+    return trained, sets
+
+
+def _tell(trained: Trained, out: Out, last: str, data: dict[str, Any]) -> None:
+    scores = trained.record.more["scores"]
+    out.result(f"{shown(scores, trained.task)}\n{last}", data | {"scores": scores})
 
 
 def _changes(was: Any, now: dict[str, Any]) -> list[str]:
@@ -138,14 +142,14 @@ def _fast_dev_run(settings: Settings, out: Out) -> int:
 
     with tempfile.TemporaryDirectory() as nowhere:
         short = dataclasses.replace(settings, epochs=1, out=nowhere, save_every=None)
-        record = train(short, out)
-        scores = record.more["scores"]
-        trained = Trained.at(nowhere, {})
-        sets = trained.sets({})
-        if judged(trained.runner(), sets) != scores:
-            raise RuntimeError("the model that was loaded judges otherwise than the one saved")
-        curves = len(trained.task.columns) != 2 or trained.task.classes is None
-        plots.save(figure_of(trained, sets, curves=curves), Path(nowhere) / "figure.png")
-    said = f"{shown(scores, record.task)}\n[Fast dev run] all works, nothing was kept"
-    out.result(said, {"scores": scores})
+        trained, sets = train(short, out)
+        loaded = Trained.at(nowhere, {})
+        pairs = zip(state(trained.model), state(loaded.model), strict=True)
+        if not all(torch.equal(saved.cpu(), read) for saved, read in pairs):
+            raise RuntimeError("the model that was loaded is not the one that was saved")
+        sets = {name: [part.cpu() for part in pair] for name, pair in sets.items()}
+        judged(loaded.runner(), sets)
+        curves = len(loaded.task.columns) != 2 or loaded.task.classes is None
+        plots.save(figure_of(loaded, sets, curves=curves), Path(nowhere) / "figure.png")
+    _tell(trained, out, "[Fast dev run] all works, nothing was kept", {})
     return 0

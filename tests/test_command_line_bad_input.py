@@ -1,6 +1,7 @@
 """Bad input on the command line: one line that names it, the exit code, and no file changed."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -45,8 +46,18 @@ def world(tmp_path_factory):
         "listed": {"settings": []},
         "later": {"version": 9},
         "foreign": {"format": "?"},
+        "true": {"version": True},
+        "columns": {"task": {"columns": {"a": 1, "b": 2}, "classes": ["0", "1"]}},
+        "twins": {"task": {"columns": ["a", "a"], "classes": ["0", "1"]}},
+        "single": {"task": {"columns": ["a", "b"], "classes": ["0"]}},
+        "narrow": {"task": {"columns": ["a"], "classes": ["0", "1"]}},
+        "three": {"task": {"columns": ["a", "b"], "classes": ["0", "1", "2"]}},
+        "number": {"task": {"columns": ["a", "b"], "classes": None}},
     }.items():
         (where / f"{name}.json").write_text(json.dumps(told | change))
+        if name in ("narrow", "three", "number"):  # only beside a net are they seen to be wrong
+            shutil.copytree(where / "run", where / name)
+            shutil.copy(where / f"{name}.json", where / name / "run.json")
     (where / "damaged.json").write_text('{"format": ')
     return where
 
@@ -174,6 +185,13 @@ FAILED = {
     "train --config damaged.json": "damaged.json: is damaged, wanted JSON",
     "train --config later.json": "later.json: version 9, this opnet reads 1",
     "train --config foreign.json": "foreign.json: is no run of opnet",
+    "train --config true.json": "true.json: version True, this opnet reads 1",
+    "train --config columns.json": "columns.json: task is {'columns': {'a'",
+    "train --config twins.json": "twins.json: task is {'columns': ['a', 'a']",
+    "train --config single.json": "'classes': ['0']}, wanted columns and classes",
+    "eval --checkpoint narrow": "narrow/run.json: the task has 1 columns and 2 classes, the net",
+    "eval --checkpoint three": "three/run.json: the task has 2 columns and 3 classes, the net",
+    "eval --checkpoint number": "number/run.json: the task has 2 columns and a number, the net",
     "eval --checkpoint nowhere": "nowhere/run.json: no such file",
     "eval --checkpoint run --data wide.npz": "wide.npz: has 3 columns, the model wants 2: a, b",
     "predict --checkpoint run --data nowhere.npz": "nowhere.npz: no such file",

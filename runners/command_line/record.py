@@ -67,7 +67,8 @@ def read_record(path: Path, given: Mapping[str, Any]) -> Record:
         raise ValueError(f"{path}: is damaged, wanted JSON") from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise ValueError(f"{path}: is no run of opnet, wanted format {FORMAT!r}")
-    if (version := content.get("version")) != VERSION:
+    version = content.get("version")
+    if isinstance(version, bool) or version != VERSION:
         raise ValueError(f"{path}: version {version!r:.20}, this opnet reads {VERSION}")
     settings = Settings.of(content.get("settings"), given, str(path))
     more = {key: value for key, value in content.items() if key not in ("settings", "task")}
@@ -76,10 +77,17 @@ def read_record(path: Path, given: Mapping[str, Any]) -> Record:
 
 def _task(told: Any, path: Path) -> Task:
     try:
-        task = Task(told["columns"], told["classes"])
-        fits = all(isinstance(name, str) for name in [*task.columns, *(task.classes or [])])
+        columns, classes = told["columns"], told["classes"]
+        fits = _are_names(columns, 1) and (classes is None or _are_names(classes, 2))
     except (KeyError, TypeError):
         fits = False
     if not fits:
         raise ValueError(f"{path}: task is {told!r:.60}, wanted columns and classes")
-    return task
+    return Task(columns, classes)
+
+
+def _are_names(names: Any, least: int) -> bool:
+    """Whether these are strings in a list, no two of them alike."""
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        return False
+    return len(set(names)) == len(names) >= least

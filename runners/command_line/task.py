@@ -54,6 +54,11 @@ class Task(NamedTuple):
             raise ValueError(f"{came}: wanted {wanted}{', or --regression' if values else ''}")
         return cls(table.columns, found)
 
+    @property
+    def outputs(self) -> int:
+        """Of a net: one for a number and for two classes."""
+        return 1 if self.classes is None or len(self.classes) == 2 else len(self.classes)
+
     def tensors(self, table: Table, device: Any = "cpu") -> "list[torch.Tensor]":
         """[X, y] in float32, y as the loss of the task takes it: [N, 1], or [N] of class indices.
 

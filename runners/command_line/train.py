@@ -123,11 +123,10 @@ def _runner(
 ) -> RunnerV2_1:
     """A net that reads columns as they stand in the file: its first op rescales them."""
     X, y = rows
-    outputs = 1 if task.classes is None or len(task.classes) == 2 else len(task.classes)
-    head: opnet.Op = opnet.Logistic() if outputs == 1 else opnet.Softmax()
+    head: opnet.Op = opnet.Logistic() if task.outputs == 1 else opnet.Softmax()
     if task.classes is None:
         head = opnet.Rescale.of(y).undo()
-    sizes = [X.shape[1], *settings.hidden, outputs]
+    sizes = [X.shape[1], *settings.hidden, task.outputs]
     how = {"generator": generator, "device": X.device}
     inner = named.net(sizes, settings.activation, head, **how)
     model = opnet.Sequential(opnet.Rescale.of(X), *inner.layers)

@@ -4,6 +4,8 @@ import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
+
 from opnet import Rescale
 from opnet.walk import last_op
 
@@ -33,7 +35,9 @@ class Trained(NamedTuple):
         record = read_record(where / NAME, given)
         if not record.has_weights(where):
             raise ValueError(f"{directory}: has no weights of this run yet")
-        return cls(where, record, load(where))
+        trained = cls(where, record, load(where))
+        trained._check_task()
+        return trained
 
     @property
     def task(self) -> Task:
@@ -43,6 +47,19 @@ class Trained(NamedTuple):
         """One that judges and predicts, in the unit of the target."""
         loss_fn, metric = named.judges(self.model)
         return RunnerV2_1(self.model, None, metric, loss_fn)
+
+    def _check_task(self) -> None:
+        """ValueError for a net that has other inputs and outputs than the task."""
+        columns, classes = self.task
+        numbers = isinstance(last_op(self.model), Rescale)
+        try:
+            outputs = self.runner().predict(torch.zeros(1, len(columns))).shape[-1]
+        except (ValueError, TypeError):  # of other columns
+            outputs = 0
+        if outputs != self.task.outputs or numbers != (classes is None):
+            what = "a number" if classes is None else f"{len(classes)} classes"
+            came = f"{self.directory / NAME}: the task has {len(columns)} columns and {what}"
+            raise ValueError(f"{came}, the net beside it others")
 
     def check_spared(self, out: str | None) -> None:
         """Usage where to write `out` would take away the rows that are read, or the checkpoint."""

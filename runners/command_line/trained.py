@@ -12,10 +12,11 @@ from opnet.walk import last_op
 from .. import RunnerV2_1, named
 from ..ends import Usage
 from .record import NAME, Record, read_record
-from .settings import Settings
+from .settings import MADE, Settings
 from .table import Table, read
 from .task import Task
 
+DRAWN = {"rows", "noise", "seed"}  # the settings that made rows depend on
 PARTS = ("train", "dev", "test")
 
 
@@ -35,6 +36,9 @@ class Trained(NamedTuple):
         record = read_record(where / NAME, given)
         if not record.has_weights(where):
             raise ValueError(f"{directory}: has no weights of this run yet")
+        if record.settings.data not in MADE and (drawn := sorted(given.keys() & DRAWN)):
+            came = f"--{drawn[0]} is for {', '.join(MADE)}"
+            raise Usage(f"{came}, the rows are those of {record.settings.data:.200}")
         trained = cls(where, record, load(where))
         trained._check_task()
         return trained
@@ -76,7 +80,7 @@ class Trained(NamedTuple):
         if self.record.settings.data == "-" and "data" not in given:
             raise Usage("the rows of the run came from stdin, wanted --data")
         table = read(self.record.settings, self.task.columns)
-        if given.keys() & {"data", "rows", "noise", "seed"}:
+        if given.keys() & {"data", *DRAWN}:
             return {"data": self.task.tensors(table)}
         self.record.check_unchanged(table)
         return parts(self.record.settings, table, self.task)

@@ -110,6 +110,11 @@ def test_debug_shows_the_traceback(ran):
     assert code == 1
     assert err.startswith("Traceback")
     assert err.endswith("error: nowhere.csv: no such file or directory\n")
+    Path("op.py").write_text("1 / 0\n")
+    code, _, err = ran("check", "op.py:Op", "--debug", "-q")
+    assert code == 2
+    assert err.startswith("Traceback")
+    assert err.endswith("error: ZeroDivisionError: division by zero\n")
 
 
 class Terminal(io.StringIO):

@@ -90,9 +90,6 @@ TABLES = {  # a CSV, what is said of it
     "a,b,y\n1,2,0\n3,4,0\n": "the target has one class only, '0'",
     "a,b,y\n1,2,0.5\n3,4,0.25\n": "the target has 2 different values, 0.25, 0.5: wanted classes",
     "y,a\n" + "".join(f"x{i},{i}\n" for i in range(101)): "91 more: wanted at most 100 classes\n",
-    "a,b,z\n1,2,0\n3,4,1\n": "has no column 'y', wanted one of a, b, z",
-    "1,2,0\n3,4,1\n": "wanted one of 0, 1, 2; --header yes where line 1 has the names\n",
-    "1,na,0\n3,4,1\n": "has no column 'y', wanted one of 0, 1, 2; --header yes",
     "a,b,y\n1,2,0\n3,4\n": "line 3 has 2 cells, line 1 has 3",
     "a,b,y\n1,2,0\n3,4,1,9\n": "line 3 has 4 cells, line 1 has 3",
     "a,a,y\n1,2,0\n3,4,1\n": "columns 0 and 1 are both named 'a'",
@@ -107,14 +104,23 @@ TABLES = {  # a CSV, what is said of it
     b"\xff\xfea\x00,\x00": "line 1 is not UTF-8: byte 0xff",
     "a,b,y\n1,\0,0\n3,4,1\n": "line 2: column 'b' is '\\x00', wanted a number",
 }
+NO_TARGET = {
+    "a,b,z\n1,2,0\n3,4,1\n": "has no column 'y', wanted one of a, b, z",
+    "1,na,0\n3,4,1\n": "has no column 'y', wanted one of 0, 1, 2; --header yes",
+    "1,2,0\n3,4,1\n": "wanted one of 0, 1, 2; --header yes where line 1 has the names\n",
+}
 
 
-@pytest.mark.parametrize(("text", "said"), TABLES.items())
-def test_a_bad_table_is_one_line(tmp_path, capsys, text, said):
+@pytest.mark.parametrize(
+    ("text", "code", "said"),
+    [*((text, 1, said) for text, said in TABLES.items())]
+    + [(text, 2, said) for text, said in NO_TARGET.items()],
+)
+def test_a_bad_table_is_one_line(tmp_path, capsys, text, code, said):
     path = tmp_path / "bad.csv"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    code, err = ended(f"train --data {path} --target y --out {tmp_path}/run -q", capsys)
-    assert (code, err.count("\n")) == (1, 1)
+    came, err = ended(f"train --data {path} --target y --out {tmp_path}/run -q", capsys)
+    assert (came, err.count("\n")) == (code, 1)
     assert err.startswith(f"error: {path}: ")
     assert said in err
     assert not (tmp_path / "run").exists()
@@ -161,12 +167,14 @@ USAGE = {
     "plot --checkpoint run --out a.png --features a z": "'z' is no column of the model",
     "plot --checkpoint run --out a.png --features a a": "--features wants two columns",
     "plot --checkpoint run --out a.png --fixed a=x": "'a=x' is not COLUMN=VALUE",
+    "train --data . --target y": ".: wanted FILE.csv, FILE.npz or moons",
+    "train --data run --target y": "run: wanted FILE.csv, FILE.npz or moons, circles, blobs",
+    "train --data good.csv --target 7": "good.csv: has no column '7', wanted one of a, b, y",
+    "plot --checkpoint run --out a.bmp": "--out: 'a.bmp' does not end in .png, .svg or .pdf",
     "info --loud": "unrecognized arguments: --loud",
 }
 FAILED = {
     "train --data nowhere.csv --target y": "nowhere.csv: no such file or directory",
-    "train --data . --target y": ".: wanted FILE.csv, FILE.npz or moons",
-    "train --data run --target y": "run: wanted FILE.csv, FILE.npz or moons, circles, blobs",
     "train --data noX.npz": "noX.npz: has no X, but y",
     "train --data noy.npz": "noy.npz: has no y, but X",
     "train --data pickled.npz": "pickled.npz: no .npz of plain arrays: Object arrays cannot",
@@ -174,7 +182,6 @@ FAILED = {
     "train --data flat.npz": "flat.npz: X is float64 [24], wanted numbers [N, I]",
     "train --data short.npz": "short.npz: y is int64 [5], wanted a number or a text for each",
     "train --data infinite.npz": "infinite.npz: X[1, 1] is inf, wanted a finite number",
-    "train --data good.csv --target 7": "good.csv: has no column '7', wanted one of a, b, y",
     "train --data moons --dev-size 900 --test-size 200": "moons: 1000 rows, 900 of them for dev",
     "train --data moons --dev-size 0": "0 of them for dev",
     "train --data moons --device cuda:99": "cuda",
@@ -199,7 +206,6 @@ FAILED = {
     "eval --checkpoint run --data wide.npz": "wide.npz: has 3 columns, the model wants 2: a, b",
     "predict --checkpoint run --data nowhere.npz": "nowhere.npz: no such file",
     "predict --checkpoint run --data good.csv --out file/p.csv": "p.csv: cannot be written",
-    "plot --checkpoint run --out a.bmp": "a.bmp ends in '.bmp', wanted one of .png",
     "plot --checkpoint run --out file/a.png": "file/a.png: cannot be written",
 }
 

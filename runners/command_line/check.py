@@ -9,6 +9,7 @@ import importlib.util
 import json
 import re
 import sys
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,6 @@ PASSED, FOUND, UNUSABLE = 0, 1, 2
 def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("target", type=target, metavar="path/to/file.py:ClassOrInstance")
     parser.add_argument("--input", type=shape, metavar="5x4", help="rows x features, axes in front")
-    parser.add_argument("--json", action="store_true", help="the report for machines")
     parser.add_argument("--seed", type=int, default=0)
 
 
@@ -33,6 +33,8 @@ def run(chosen: argparse.Namespace, out: Out) -> int:
             inputs = None if chosen.input is None else drawn(chosen.input, chosen.seed)
             report = check(op, inputs, seed=chosen.seed)
     except (Exception, SystemExit) as error:  # of the file that was named: whatever it raises
+        if chosen.debug:
+            traceback.print_exc()
         print(f"error: {type(error).__name__}: {' '.join(str(error).split())}", file=sys.stderr)
         return UNUSABLE
     print(json.dumps(report.as_dict(), indent=2) if chosen.json else report, flush=True)

@@ -48,7 +48,7 @@ def read(settings: Settings, columns: Sequence[str] | None = None, labels: bool 
     elif data == "-" or data.lower().endswith(".csv"):
         return _csv(data, settings, columns, labels)
     else:
-        raise ValueError(f"{data:.200}: wanted FILE.csv, FILE.npz or {', '.join(MADE)}")
+        raise Usage(f"{data:.200}: wanted FILE.csv, FILE.npz or {', '.join(MADE)}")
     if settings.target is not None and columns is None:
         raise Usage(f"--target is for a CSV, {data:.200} has one of its own")
     if columns and len(columns) != len(table.columns):
@@ -196,7 +196,7 @@ def _place(who: str, names: list[str], target: str | None) -> int:
         return range(len(names))[int(target)]
     except (ValueError, IndexError):
         came = f"{who}: has no column {target!r:.60}"
-        raise ValueError(f"{came}, wanted one of {told(names)}{_hint(names)}") from None
+        raise Usage(f"{came}, wanted one of {told(names)}{_hint(names)}") from None
 
 
 def _numbers(who: str, name: str, cells: Sequence[str], lines: list[int]) -> list[float]:

@@ -14,7 +14,7 @@ import torch
 from command_lines import CUT_SHORT, FLOWERS, MOONS, child, record
 
 from runners.command_line import main, parser
-from runners.command_line.out import in_colour
+from runners.command_line.out import Out, in_colour
 from runners.command_line.parser import COMMANDS
 from runners.command_line.settings import Settings
 
@@ -115,6 +115,11 @@ def test_debug_shows_the_traceback(ran):
     assert code == 2
     assert err.startswith("Traceback")
     assert err.endswith("error: ZeroDivisionError: division by zero\n")
+
+
+def test_json_holds_no_infinity():
+    with pytest.raises(ValueError, match=r"^--json: a result is not finite, .*: \[inf\]$"):
+        Out(as_json=True).result("", [float("inf")])
 
 
 class Terminal(io.StringIO):

@@ -104,13 +104,28 @@ def test_early_stopping_ends_a_run(ran, tmp_path):
     assert len(told["history"]["dev_loss"]) < 500
 
 
+def pipe(monkeypatch, text):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+
+
+def test_other_rows_on_stdin_are_other_rows(ran, monkeypatch):
+    pipe(monkeypatch, FLOWERS)
+    ran("train", "--data", "-", "--target", "kind", "--epochs", "3", "--out", "run", "-q")
+    pipe(monkeypatch, FLOWERS + "1,oak,5\n")
+    code, _, err = ran("train", "--config", "run/run.json", "--out", "new", "-q")
+    said = "error: stdin: has changed since the run; --data - takes it as it is now\n"
+    assert (code, err) == (1, said)
+    monkeypatch.setattr(sys, "stdin", None)
+    code, _, err = ran("predict", "--checkpoint", "run", "--data", "-")
+    assert (code, err) == (1, "error: stdin: is closed, wanted a CSV\n")
+
+
 @pytest.mark.parametrize(
     "data", [("--data", "moons"), LINE, ("--data", "-", *LINE[2:])], ids=["made", "CSV", "stdin"]
 )
 def test_a_fast_dev_run_goes_through_all_and_keeps_nothing(ran, tmp_path, monkeypatch, data):
     write_line()
-    content = io.BytesIO(Path("numbers.csv").read_bytes())
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(content))
+    pipe(monkeypatch, Path("numbers.csv").read_text())
     code, out, _ = ran("train", *data, "--fast-dev-run", "-q")
     assert code == 0
     assert "all works" in out

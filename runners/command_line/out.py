@@ -23,14 +23,20 @@ class Out:
 
     def result(self, text: str, data: Any) -> None:
         """The result, on stdout: as `text`, or the same as JSON."""
-        shown = json.dumps(data, indent=2, allow_nan=False) if self.as_json else text
-        print(shown, flush=True)
+        print(_json(data) if self.as_json else text, flush=True)
 
     @contextlib.contextmanager
     def progress(self) -> Iterator[int]:
         """What is printed inside goes to stderr; after how many epochs a line is wanted, 0 none."""
         with contextlib.redirect_stdout(sys.stderr):
             yield {-1: 0, 0: 100}.get(self.loudness, 1)
+
+
+def _json(data: Any) -> str:
+    try:
+        return json.dumps(data, indent=2, allow_nan=False)
+    except ValueError:
+        raise ValueError(f"--json: a result is not finite, wanted numbers: {data!r:.200}") from None
 
 
 def complain(text: str) -> None:

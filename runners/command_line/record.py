@@ -46,7 +46,7 @@ class Record:
     def check_unchanged(self, table: Table) -> None:
         """ValueError for a file that is another than that of the run."""
         if table.sha256 != self.more.get("sha256"):
-            mend = f"--data {table.who} takes it as it is now"
+            mend = f"--data {self.settings.data} takes it as it is now"
             raise ValueError(f"{table.who}: has changed since the run; {mend}")
 
 

@@ -42,7 +42,7 @@ def amount(text: str) -> float:
 def size(text: str) -> float:
     """An argparse type: a share of the rows, below 1, or a number of them."""
     number = amount(text)
-    if number >= 1 and number != int(number):
+    if number >= 1 and (number != int(number) or number > HIGHEST):
         raise argparse.ArgumentTypeError(f"{text!r:.40} is neither a share nor a number of rows")
     return number if number < 1 else int(number)
 

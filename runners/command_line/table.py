@@ -77,6 +77,8 @@ def _made(kind: str, settings: Settings) -> Table:
 
 
 def _bytes(data: str) -> bytes:
+    if data == "-" and sys.stdin is None:
+        raise ValueError("stdin: is closed, wanted a CSV")
     try:
         return sys.stdin.buffer.read() if data == "-" else Path(data).read_bytes()
     except OSError as error:
@@ -86,10 +88,13 @@ def _bytes(data: str) -> bytes:
 def _npz(data: str, wants_labels: bool) -> Table:
     raw = _bytes(data)
     try:
-        with np.load(io.BytesIO(raw), allow_pickle=False) as file:
-            arrays = {name: file[name] for name in ("X", "y") if name in getattr(file, "files", ())}
-            held = ", ".join(file.files) or "nothing"
-    except (ValueError, OSError, EOFError, KeyError, AttributeError, zipfile.BadZipFile) as error:
+        file = np.load(io.BytesIO(raw), allow_pickle=False)
+        if isinstance(file, np.ndarray):
+            raise ValueError("one array, as of a .npy")
+        with file:
+            arrays = {name: file[name] for name in ("X", "y") if name in file}
+            held = ", ".join(file) or "nothing"
+    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile) as error:
         raise ValueError(f"{data}: no .npz of plain arrays: {_line(error)}") from None
     lacks = {"X", "y"} - arrays.keys() if wants_labels else {"X"} - arrays.keys()
     if lacks:
@@ -136,12 +141,12 @@ def _cells(who: str, raw: bytes, header: str) -> tuple[list[str], list[int], lis
     lines, cells = _lines_of(who, raw)
     if not cells:
         raise ValueError(f"{who}: is empty, wanted rows")
+    if len(cells[0]) == 1 and (other := [s for s in SEPARATORS if s in cells[0][0]]):
+        raise ValueError(f"{who}: line {lines[0]} is parted by {other[0]!r}, wanted commas")
     for line, row in zip(lines, cells, strict=True):
         if len(row) != len(cells[0]):
             first = f"line {lines[0]} has {len(cells[0])}"
             raise ValueError(f"{who}: line {line} has {len(row)} cells, {first}")
-    if len(cells[0]) == 1 and (other := [s for s in SEPARATORS if s in cells[0][0]]):
-        raise ValueError(f"{who}: line {lines[0]} is parted by {other[0]!r}, wanted commas")
     if header == "no" or (header == "auto" and not _are_names(*cells[:2])):
         return [str(place) for place in range(len(cells[0]))], lines, cells
     names, places = [name.strip() for name in cells[0]], dict[str, int]()
@@ -231,10 +236,10 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def told(names: Sequence[str]) -> str:
+def told(names: Sequence[str], between: str = ", ") -> str:
     """The first of these names."""
     more = [f"{len(names) - MOST_NAMES} more"] if len(names) > MOST_NAMES else []
-    return ", ".join([f"{name:.40}" for name in names[:MOST_NAMES]] + more)
+    return between.join([f"{name:.40}" for name in names[:MOST_NAMES]] + more)
 
 
 def _line(error: BaseException) -> str:

@@ -3,16 +3,20 @@
 import io
 import json
 import re
+import runpy
 import shlex
 import signal
+import sys
 import time
 from dataclasses import fields
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
 from command_lines import CUT_SHORT, FLOWERS, MOONS, child, record
 
+import opnet
 from runners.command_line import main, parser
 from runners.command_line.out import Out, in_colour
 from runners.command_line.parser import COMMANDS
@@ -93,6 +97,29 @@ def test_a_signal_leaves_a_checkpoint_that_can_be_used(ran, tmp_path, number, co
     assert (process.returncode, out, err) == (code, "", f"{said}\n")
     assert record(tmp_path / "run")["ended"] == ended
     assert ran("eval", "--checkpoint", "run")[0] == 0
+
+
+@pytest.mark.parametrize("when", ["imported", "called"])
+def test_ctrl_c_before_anything_has_begun(monkeypatch, capsys, when):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    module = ModuleType("command_line")
+    setattr(module, {"imported": "__getattr__", "called": "main"}[when], stop)
+    monkeypatch.setitem(sys.modules, "runners.command_line", module)
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(str(Path(opnet.__file__).with_name("__main__.py")), run_name="__main__")
+    assert end.value.code == 130
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    "words", [("train", *MOONS, "--epochs", "1"), ("eval", "--checkpoint", "n")]
+)
+def test_where_stderr_is_closed_nothing_of_it_is_on_stdout(ran, monkeypatch, words):
+    monkeypatch.setattr(sys, "stderr", None)
+    assert "[Settings]" not in (out := ran(*words)[1])
+    assert "error" not in out
 
 
 def test_nobody_reads_the_predictions(moons_run):

@@ -61,6 +61,12 @@ def test_flags_go_before_those_of_the_config(ran, tmp_path, moons_run):
     assert len(load("other").layers) == 3
 
 
+def test_made_rows_have_no_target_that_a_config_could_name(ran, flowers_run, tmp_path):
+    how = ("--config", flowers_run / "run.json", "--epochs", "1", "-q")
+    assert ran("train", *how, "--data", "moons", "--out", "run")[0] == 0
+    assert record(tmp_path / "run")["settings"]["target"] is None
+
+
 def test_a_config_says_what_is_not_as_it_was(ran, moons_run, tmp_path):
     told = record(moons_run)
     told["environment"]["torch"] = "1.0"

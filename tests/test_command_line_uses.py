@@ -12,6 +12,7 @@ from command_lines import CUT_SHORT, FLOWERS, child, record
 from opnet import Adam, BinaryCrossEntropyLoss, accuracy, load, make_moons, split
 from opnet.step import training_step
 from runners import RunnerV2_1
+from runners.command_line.predict import predicted
 
 pytestmark = pytest.mark.usefixtures("elsewhere")
 
@@ -55,6 +56,22 @@ def test_predict_takes_columns_by_name_and_needs_no_target(ran, flowers_run, tmp
     assert header == ["predicted", "p(ash)", "p(oak)", "p(yew)"]
     assert [row[0] for row in rows] == ["oak", "ash", "yew"]
     assert np.allclose(np.array([row[1:] for row in rows], float).sum(1), 1)
+
+
+def test_class_1_is_from_a_half_on_and_of_more_the_first_of_the_most_probable():
+    assert predicted(["a", "b"], [[0.5], [0.25]])[1] == [["b", 0.5, 0.5], ["a", 0.75, 0.25]]
+    rows = [[0.375, 0.375, 0.25], [0.25, 0.375, 0.375]]
+    assert [row[0] for row in predicted(["a", "b", "c"], rows)[1]] == ["a", "b"]
+
+
+def test_the_rows_of_a_run_are_looked_for_where_it_was_begun(ran, tmp_path, monkeypatch):
+    (tmp_path / "plants.csv").write_text(FLOWERS)
+    ran("train", "--data", "plants.csv", "--target", "kind", "--epochs", "2", "--out", "run", "-q")
+    (tmp_path / "else").mkdir()
+    monkeypatch.chdir(tmp_path / "else")
+    code, _, err = ran("eval", "--checkpoint", "../run")
+    assert (code, err.count("\n")) == (1, 1)
+    assert f"plants.csv: no such file in {tmp_path}/else: go to where the run was begun" in err
 
 
 def test_predict_writes_a_file_or_json(ran, moons_run, tmp_path):

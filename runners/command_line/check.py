@@ -13,6 +13,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+from ..ends import aside
 from .out import Out
 
 PASSED, FOUND, UNUSABLE = 0, 1, 2
@@ -35,7 +36,7 @@ def run(chosen: argparse.Namespace, out: Out) -> int:
     except (Exception, SystemExit) as error:  # of the file that was named: whatever it raises
         if chosen.debug:
             traceback.print_exc()
-        print(f"error: {type(error).__name__}: {' '.join(str(error).split())}", file=sys.stderr)
+        aside(f"error: {type(error).__name__}: {' '.join(str(error).split())}")
         return UNUSABLE
     print(json.dumps(report.as_dict(), indent=2) if chosen.json else report, flush=True)
     return PASSED if report.passed else FOUND

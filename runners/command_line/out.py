@@ -7,6 +7,8 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+from ..ends import aside
+
 RED, PLAIN = "\033[31m", "\033[0m"
 
 
@@ -19,7 +21,7 @@ class Out:
     def note(self, text: str) -> None:
         """Progress, on stderr."""
         if self.loudness >= 0:
-            print(text, file=sys.stderr)
+            aside(text)
 
     def result(self, text: str, data: Any) -> None:
         """The result, on stdout: as `text`, or the same as JSON."""
@@ -41,7 +43,7 @@ def _json(data: Any) -> str:
 
 def complain(text: str) -> None:
     """A last line on stderr."""
-    print(in_colour(text, sys.stderr), file=sys.stderr)
+    aside(in_colour(text, sys.stderr))
 
 
 def in_colour(text: str, stream: Any) -> str:

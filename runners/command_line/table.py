@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..ends import Usage
-from .settings import MADE, Settings
+from .settings import MADE, Settings, is_csv
 
 MISSING = {"", "na", "n/a", "nan", "null", "?"}  # in any case of letters
 SEPARATORS = (";", "\t")  # of files that are no CSV
@@ -45,7 +45,7 @@ def read(settings: Settings, columns: Sequence[str] | None = None, labels: bool 
         table = _made(data, settings)
     elif data.lower().endswith(".npz"):
         table = _npz(data, labels)
-    elif data == "-" or data.lower().endswith(".csv"):
+    elif is_csv(data):
         return _csv(data, settings, columns, labels)
     else:
         raise Usage(f"{data:.200}: wanted FILE.csv, FILE.npz or {', '.join(MADE)}")

@@ -77,8 +77,12 @@ class Trained(NamedTuple):
 
     def sets(self, given: dict[str, Any]) -> dict[str, Any]:
         """The parts of the rows that the run has read, or all of other ones that were given."""
-        if self.record.settings.data == "-" and "data" not in given:
+        data = self.record.settings.data or ""
+        if data == "-" and "data" not in given:
             raise Usage("the rows of the run came from stdin, wanted --data")
+        if "data" not in given and data not in MADE and not Path(data).exists():
+            here = f"no such file in {Path.cwd()}"
+            raise ValueError(f"{data}: {here}: go to where the run was begun, or give --data")
         table = read(self.record.settings, self.task.columns)
         if given.keys() & {"data", *DRAWN}:
             return {"data": self.task.tensors(table)}

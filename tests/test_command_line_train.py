@@ -103,6 +103,11 @@ def test_a_stopped_run_goes_on_to_the_same_bits(ran, tmp_path, data):
     assert record(tmp_path / "run")["history"] == record(tmp_path / "whole")["history"]
 
 
+def test_where_nothing_is_a_resumed_run_begins(ran, moons_run, tmp_path):
+    assert ran("train", *MOONS, "--out", "run", "--resume", "-q")[0] == 0
+    assert record(tmp_path / "run")["history"] == record(moons_run)["history"]
+
+
 def test_early_stopping_ends_a_run(ran, tmp_path):
     ran("train", *MOONS[:4], "--epochs", "500", "--lr", "1", "--early-stopping", "3", "--out", "r")
     told = record(tmp_path / "r")

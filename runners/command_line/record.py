@@ -33,7 +33,8 @@ class Record:
 
     def begin(self, directory: Path, *, resume: bool = False) -> None:
         """Write it before the first epoch: weights that are there by now may be of another run."""
-        its_own = resume and read_record(directory / NAME, {}).has_weights(directory)
+        path = directory / NAME
+        its_own = resume and path.exists() and read_record(path, {}).has_weights(directory)
         self.more["weights_before"] = None if its_own else _weights(directory)
         self.write(directory)
 

@@ -147,7 +147,7 @@ def _cells(who: str, raw: bytes, header: str) -> tuple[list[str], list[int], lis
         if len(row) != len(cells[0]):
             first = f"line {lines[0]} has {len(cells[0])}"
             raise ValueError(f"{who}: line {line} has {len(row)} cells, {first}")
-    if header == "no" or (header == "auto" and not _are_names(*cells[:2])):
+    if header == "no" or (header == "auto" and not _is_header(*cells[:2])):
         return [str(place) for place in range(len(cells[0]))], lines, cells
     names, places = [name.strip() for name in cells[0]], dict[str, int]()
     for place, name in enumerate(names):
@@ -160,7 +160,7 @@ def _cells(who: str, raw: bytes, header: str) -> tuple[list[str], list[int], lis
     return names, lines[1:], cells[1:]
 
 
-def _are_names(first: list[str], second: Sequence[str] = ()) -> bool:
+def _is_header(first: list[str], second: Sequence[str] = ()) -> bool:
     """Whether a line is one of names: without a number, or with a text above a number."""
     texts = [not _is_number(cell) for cell in first]
     above = zip(texts, first, second, strict=False)

@@ -49,10 +49,8 @@ def train(
     ValueError where the rows are not those of the run `before`; other differences are told.
     """
     started, directory = time.monotonic(), Path(settings.out)
-    weights, going = directory / MANIFEST, directory / RESUME / MANIFEST
-    if resume and weights.exists() and not going.exists():
-        came = f"{directory} has weights and no state to go on from, as --save-every leaves it"
-        raise Usage(f"--resume: {came}: wanted another --out, or to begin anew")
+    if resume:
+        _check_resumable(directory)
     out.note(f"[Settings] {settings}")
     table = read(settings)
     task = Task.of(table, settings.regression)
@@ -110,6 +108,13 @@ def train(
 def _tell(trained: Trained, out: Out, last: str, data: dict[str, Any]) -> None:
     scores = trained.record.more["scores"]
     out.result(f"{shown(scores, trained.task)}\n{last}", data | {"scores": scores})
+
+
+def _check_resumable(directory: Path) -> None:
+    """Usage for a run that would be trained over, not gone on with."""
+    if (directory / MANIFEST).exists() and not (directory / RESUME / MANIFEST).exists():
+        came = f"{directory} has weights and no state to go on from, as --save-every leaves it"
+        raise Usage(f"--resume: {came}: wanted another --out, or to begin anew")
 
 
 def _changes(was: Any, now: dict[str, Any]) -> list[str]:

@@ -3,6 +3,10 @@
 import sys
 
 if __name__ == "__main__":
-    from runners.command_line import main
+    try:
+        from runners.command_line import main
 
-    sys.exit(main())
+        code = main()
+    except KeyboardInterrupt:  # before `main` could catch it
+        code = 130
+    sys.exit(code)

@@ -67,10 +67,17 @@ def put_in_place(path: Path) -> None:
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Put `data` in the place of `path`, as a whole or not at all; directories are made."""
-    new = path.with_name(path.name + NEW)
+    """Put `data` in the place of `path`, as a whole or not at all; directories are made.
+
+    A link stays, and where it leads is written; what is no file, as a pipe, takes the bytes.
+    """
     with said(path, "cannot be written"):
+        path = Path(os.path.realpath(path)) if path.is_symlink() else path
+        if path.exists() and not path.is_file():
+            path.write_bytes(data)
+            return
         path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_name(path.name + NEW)
     remove(new)  # of a writer that was killed
     try:
         write_new(new, data)

@@ -99,7 +99,8 @@ class MeanSquaredErrorLoss(Loss):
     """L = mean((p - y)^2),  dL/dp = 2 (p - y) / n.
 
     p, y [..., N, O]; n is the number of their elements, the mean is over rows and outputs. Labels
-    have the predictions' shape and are finite.
+    have the predictions' shape and are finite. `factor` multiplies both: 1 / var(y) makes the loss
+    free of the unit that y is in.
     Source: NNDL 2.2, the quadratic loss; Bishop 2006, eq. 1.2 for its sum.
     """
 

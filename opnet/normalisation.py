@@ -7,7 +7,7 @@ from torch import Tensor
 
 from .errors import check_count, check_number, check_positive
 from .op import Op
-from .tensors import as_matrix, check_inputs, described, pick_device
+from .tensors import as_matrix, check_finite, check_inputs, described, pick_device
 
 
 class Normalisation(Op):
@@ -159,7 +159,13 @@ class Rescale(Op):
 
     @classmethod
     def of(cls, X: Tensor, name: str | None = None) -> Self:
-        """To mean 0 and variance 1 over the rows of X [N, F]; a constant column only to mean 0."""
+        """To mean 0 and variance 1 over the rows of X [N, F]; a constant column only to mean 0.
+
+        ValueError for no rows and for what is not finite.
+        """
+        if not X.numel():
+            raise ValueError(f"Rescale.of: X is {described(X)}, wanted at least one row")
+        check_finite("Rescale.of: X", X)
         op = cls(X.shape[-1], name, device=X.device, dtype=X.dtype)
         variance, mean = torch.var_mean(as_matrix(X).double(), dim=0, correction=0, keepdim=True)
         op.buffers["mean"].copy_(mean)
@@ -176,7 +182,7 @@ class Rescale(Op):
 
     def forward(self, inputs: Tensor) -> Tensor:
         mean, scale = self.buffers["mean"], self.buffers["scale"]
-        check_inputs(self, inputs, mean, columns=self.features)
+        check_inputs(self, inputs, mean, columns=self.features, what="mean")
         self.inputs = inputs
         self.outputs = torch.sub(inputs, mean, out=self.scratch("outputs", inputs)).div_(scale)
         return self.outputs

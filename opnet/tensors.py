@@ -134,7 +134,7 @@ def as_matrix(x: Tensor) -> Tensor:
     return x if x.ndim == 2 else x.reshape(-1, x.shape[-1])
 
 
-def check_inputs(who: object, inputs: Any, W: Tensor, columns: int) -> None:
+def check_inputs(who: object, inputs: Any, W: Tensor, columns: int, what: str = "W") -> None:
     """TypeError or ValueError unless `inputs` are [..., N, columns] and like W otherwise."""
     if not isinstance(inputs, Tensor):
         raise TypeError(f"{who}: inputs are a {type(inputs).__name__}, wanted a Tensor")
@@ -142,8 +142,8 @@ def check_inputs(who: object, inputs: Any, W: Tensor, columns: int) -> None:
         mend = f"wanted [..., N, {columns}]: .reshape(1, -1)"
         raise ValueError(f"{who}: inputs are {described(inputs)}, {mend}")
     if inputs.shape[-1] != columns:
-        raise ValueError(f"{who}: inputs have {inputs.shape[-1]} columns, W wants {columns}")
+        raise ValueError(f"{who}: inputs have {inputs.shape[-1]} columns, {what} wants {columns}")
     if inputs.dtype != W.dtype:
-        raise TypeError(f"{who}: inputs are {inputs.dtype}, W is {W.dtype}: .to({W.dtype})")
+        raise TypeError(f"{who}: inputs are {inputs.dtype}, {what} is {W.dtype}: .to({W.dtype})")
     if inputs.device != W.device:
-        raise ValueError(f"{who}: inputs are on {inputs.device}, W is on {W.device}")
+        raise ValueError(f"{who}: inputs are on {inputs.device}, {what} is on {W.device}")

@@ -29,11 +29,17 @@ class Terminated(KeyboardInterrupt):
     """SIGTERM, raised where the program stands as Ctrl-C is."""
 
 
+def aside(line: object) -> None:
+    """To stderr, and nowhere where that is closed: print would take stdout instead."""
+    if sys.stderr is not None:
+        print(line, file=sys.stderr)
+
+
 def guarded(
     job: Callable[[], Any],
     caught: type[Exception] | tuple[type[Exception], ...] = MENDED,
     *,
-    say: Callable[[str], object] = lambda line: print(line, file=sys.stderr),
+    say: Callable[[str], object] = aside,
     debug: bool = False,
 ) -> int:
     """The exit code of `job`: what it returns, if that is a number.

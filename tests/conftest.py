@@ -43,3 +43,46 @@ def paddle():
     """Start and trajectory that Paddle itself computed for NNDL 4.2: data, weights, histories."""
     directory = Path(__file__).parent / "data" / "moons_noise_0.5"
     return np.load(directory / "start.npz"), np.load(directory / "trajectory.npz")
+
+
+@pytest.fixture
+def elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def ran(capsys):
+    """(exit code, stdout, stderr) of `python -m opnet` and these words."""
+    from runners.command_line import main
+
+    def run(*words):
+        code = main([str(word) for word in words])
+        return code, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def moons_run(tmp_path_factory):
+    """The directory of a `train` on two moons."""
+    from command_lines import MOONS
+
+    from runners.command_line import main
+
+    out = tmp_path_factory.mktemp("moons")
+    assert main(["train", *MOONS, "--out", str(out), "-q"]) == 0
+    return out
+
+
+@pytest.fixture(scope="session")
+def flowers_run(tmp_path_factory):
+    """The directory of a `train` on a CSV of three classes in words, flowers.csv beside it."""
+    from command_lines import FLOWERS
+
+    from runners.command_line import main
+
+    where = tmp_path_factory.mktemp("flowers")
+    (where / "flowers.csv").write_text(FLOWERS)
+    how = ["--data", str(where / "flowers.csv"), "--target", "kind", "--epochs", "60"]
+    assert main(["train", *how, "--out", str(where / "run"), "-q"]) == 0
+    return where / "run"

@@ -9,9 +9,11 @@ import importlib.util
 import json
 import re
 import sys
+import traceback
 from pathlib import Path
 from typing import Any
 
+from ..ends import aside
 from .out import Out
 
 PASSED, FOUND, UNUSABLE = 0, 1, 2
@@ -20,7 +22,6 @@ PASSED, FOUND, UNUSABLE = 0, 1, 2
 def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("target", type=target, metavar="path/to/file.py:ClassOrInstance")
     parser.add_argument("--input", type=shape, metavar="5x4", help="rows x features, axes in front")
-    parser.add_argument("--json", action="store_true", help="the report for machines")
     parser.add_argument("--seed", type=int, default=0)
 
 
@@ -33,7 +34,9 @@ def run(chosen: argparse.Namespace, out: Out) -> int:
             inputs = None if chosen.input is None else drawn(chosen.input, chosen.seed)
             report = check(op, inputs, seed=chosen.seed)
     except (Exception, SystemExit) as error:  # of the file that was named: whatever it raises
-        print(f"error: {type(error).__name__}: {' '.join(str(error).split())}", file=sys.stderr)
+        if chosen.debug:
+            traceback.print_exc()
+        aside(f"error: {type(error).__name__}: {' '.join(str(error).split())}")
         return UNUSABLE
     print(json.dumps(report.as_dict(), indent=2) if chosen.json else report, flush=True)
     return PASSED if report.passed else FOUND

@@ -7,6 +7,7 @@ from typing import Any
 from .. import RunnerV2_1
 from .out import Out
 from .settings import given_in
+from .task import Task
 from .trained import Trained
 
 Scores = dict[str, dict[str, float]]
@@ -16,7 +17,7 @@ def run(chosen: argparse.Namespace, out: Out) -> int:
     given = given_in(chosen)
     trained = Trained.at(chosen.checkpoint, given)
     scores = judged(trained.runner(), trained.sets(given))
-    out.result(shown(scores), {"checkpoint": chosen.checkpoint, "scores": scores})
+    out.result(shown(scores, trained.task), {"checkpoint": chosen.checkpoint, "scores": scores})
     return 0
 
 
@@ -26,9 +27,10 @@ def judged(runner: RunnerV2_1, sets: Mapping[str, Any]) -> Scores:
     return {name: {"score": score, "loss": loss} for name, (score, loss) in found.items()}
 
 
-def shown(scores: Scores) -> str:
+def shown(scores: Scores, task: Task) -> str:
     """A line for each set, in the book's form."""
+    digits = ".4g" if task.classes is None else ".4f"
     return "\n".join(
-        f"[{name.capitalize()}] score/loss: {one['score']:.4f}/{one['loss']:.4f}"
+        f"[{name.capitalize()}] score/loss: {one['score']:{digits}}/{one['loss']:{digits}}"
         for name, one in scores.items()
     )

@@ -5,11 +5,9 @@ import json
 import os
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-from opnet.errors import check_path
-from opnet.files import NEW
+from ..ends import aside
 
 RED, PLAIN = "\033[31m", "\033[0m"
 
@@ -23,12 +21,11 @@ class Out:
     def note(self, text: str) -> None:
         """Progress, on stderr."""
         if self.loudness >= 0:
-            print(text, file=sys.stderr)
+            aside(text)
 
     def result(self, text: str, data: Any) -> None:
         """The result, on stdout: as `text`, or the same as JSON."""
-        shown = json.dumps(data, indent=2, allow_nan=False) if self.as_json else text
-        print(shown, flush=True)
+        print(_json(data) if self.as_json else text, flush=True)
 
     @contextlib.contextmanager
     def progress(self) -> Iterator[int]:
@@ -37,9 +34,16 @@ class Out:
             yield {-1: 0, 0: 100}.get(self.loudness, 1)
 
 
+def _json(data: Any) -> str:
+    try:
+        return json.dumps(data, indent=2, allow_nan=False)
+    except ValueError:
+        raise ValueError(f"--json: a result is not finite, wanted numbers: {data!r:.200}") from None
+
+
 def complain(text: str) -> None:
     """A last line on stderr."""
-    print(in_colour(text, sys.stderr), file=sys.stderr)
+    aside(in_colour(text, sys.stderr))
 
 
 def in_colour(text: str, stream: Any) -> str:
@@ -47,16 +51,3 @@ def in_colour(text: str, stream: Any) -> str:
     asked = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     seen = asked and stream is not None and stream.isatty()
     return f"{RED}{text}{PLAIN}" if seen else text
-
-
-def write_whole(path: str | Path, text: str) -> Path:
-    """Put `text` into a file, in the place of the old one only when it is whole. ValueError."""
-    path = check_path("out", path)
-    new = path.with_name(path.name + NEW)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        new.write_text(text, encoding="utf-8")
-        os.replace(new, path)
-    except OSError as error:
-        raise ValueError(f"{path}: cannot be written: {error.strerror}") from None
-    return path

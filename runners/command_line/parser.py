@@ -16,6 +16,7 @@ COMMANDS = {  # what each does, and the module that does it
     "check": ("prove the gradients of an op", "check"),
     "info": ("versions, devices, threads: what a bug report needs", "info"),
 }
+PICTURES = ".png, .svg or .pdf"
 EPILOG = "exit codes: 0 done, 1 failed, 2 usage, 130 Ctrl-C, 143 SIGTERM, 141 nobody reads stdout"
 
 
@@ -48,8 +49,8 @@ def parser() -> Parser:
     _plot(made["plot"])
     made["trace"].add_argument("--out", type=words, metavar="FILE", help="a page (.html)")
     check.add_flags(made["check"])
-    for name in ("train", "eval", "predict", "plot", "trace", "info"):
-        _common(made[name])
+    for command in made.values():
+        _common(command)
     return top
 
 
@@ -68,9 +69,7 @@ def _train(flags: argparse.ArgumentParser) -> None:
 
 
 def _plot(flags: argparse.ArgumentParser) -> None:
-    flags.add_argument(
-        "--out", required=True, type=words, metavar="FILE", help="a .png, .svg or .pdf"
-    )
+    flags.add_argument("--out", required=True, type=picture, metavar="FILE", help=f"a {PICTURES}")
     flags.add_argument("--curves", action="store_true", help="loss and score over the epochs")
     flags.add_argument(
         "--features", nargs=2, metavar="COLUMN", type=words, help="to draw (the first two)"
@@ -91,6 +90,13 @@ def _common(flags: argparse.ArgumentParser) -> None:
     either.add_argument("-q", "--quiet", action="store_true", help="results and errors only")
     either.add_argument("-v", "--verbose", action="store_true", help="a line for each epoch")
     flags.add_argument("--debug", action="store_true", help="the traceback of an error")
+
+
+def picture(text: str) -> str:
+    """An argparse type: a file that a figure can be written to."""
+    if not text.endswith((".png", ".svg", ".pdf")):
+        raise argparse.ArgumentTypeError(f"{text!r:.60} does not end in {PICTURES}")
+    return words(text)
 
 
 def held(text: str) -> tuple[str, float]:

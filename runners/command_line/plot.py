@@ -8,6 +8,7 @@ from typing import Any
 from ..ends import Usage
 from .out import Out
 from .settings import given_in
+from .table import told
 from .trained import Trained
 
 
@@ -54,15 +55,15 @@ def _plane(
     """The places of the two columns to draw, and of the others with their values."""
     for name in (*features, *fixed):
         if name not in columns:
-            raise Usage(f"{name!r:.60} is no column of the model, wanted {', '.join(columns)}")
+            raise Usage(f"{name!r:.60} is no column of the model, wanted {told(columns)}")
     if len(columns) < 2:
-        raise Usage(f"the model reads one column, {columns[0]}, a boundary wants two")
+        raise Usage(f"the model reads one column, {columns[0]:.60}, a boundary wants two")
     others = [name for name in columns if name not in features]
     if set(features) & fixed.keys() or len(set(features)) < 2:
         raise Usage("--features wants two columns, and --fixed others than these")
     if lacks := [name for name in others if name not in fixed]:
-        values = " ".join(f"{name}=VALUE" for name in lacks)
-        shown = " ".join(features)
+        values = told([f"{name:.30}=VALUE" for name in lacks], " ")
+        shown = told(features, " ")
         raise Usage(f"{len(columns)} columns: wanted --features {shown} --fixed {values}")
     return [columns.index(name) for name in features], {
         columns.index(k): v for k, v in fixed.items()

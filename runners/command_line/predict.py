@@ -3,10 +3,13 @@
 import argparse
 import csv
 import io
+from pathlib import Path
 from typing import Any
 
+from opnet.files import write_whole
+
 from ..ends import Usage
-from .out import Out, write_whole
+from .out import Out
 from .settings import given_in
 from .table import read
 from .task import features
@@ -20,6 +23,7 @@ def run(chosen: argparse.Namespace, out: Out) -> int:
     if out.as_json and chosen.out is not None:
         raise Usage("--json and --out exclude each other: the file is a CSV")
     trained = Trained.at(chosen.checkpoint, given)
+    trained.check_spared(chosen.out)
     table = read(trained.record.settings, trained.task.columns, labels=False)
     outputs = trained.runner().predict(features(table)).tolist()
     names, rows = predicted(trained.task.classes, outputs)
@@ -30,7 +34,7 @@ def run(chosen: argparse.Namespace, out: Out) -> int:
     if chosen.out is None:
         out.result(text.removesuffix("\n"), data)
         return 0
-    write_whole(chosen.out, text)
+    write_whole(Path(chosen.out), text.encode())
     out.result(f"[Written] {chosen.out}", None)
     return 0
 

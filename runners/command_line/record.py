@@ -1,18 +1,21 @@
 """run.json beside a checkpoint: what a run was made of, and what came of it."""
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .out import write_whole
+from opnet.files import MANIFEST, write_whole
+
 from .settings import Settings
 from .table import Table
 from .task import Task
 
 NAME = "run.json"
 FORMAT, VERSION = "opnet run", 1
+DONE, STOPPED_EARLY = "done", "stopped early"  # how a run may end, else by an error
 
 
 @dataclass
@@ -23,16 +26,35 @@ class Record:
     task: Task
     more: dict[str, Any]
 
-    def write(self, directory: Path) -> Path:
+    def write(self, directory: Path) -> None:
         content = {"format": FORMAT, "version": VERSION, "settings": self.settings.as_dict()}
         content |= {"task": self.task._asdict()} | self.more
-        return write_whole(directory / NAME, json.dumps(content, indent=1) + "\n")
+        write_whole(directory / NAME, f"{json.dumps(content, indent=1)}\n".encode())
+
+    def begin(self, directory: Path, *, resume: bool = False) -> None:
+        """Write it before the first epoch: weights that are there by now may be of another run."""
+        path = directory / NAME
+        its_own = resume and path.exists() and read_record(path, {}).has_weights(directory)
+        self.more["weights_before"] = None if its_own else _weights(directory)
+        self.write(directory)
+
+    def has_weights(self, directory: Path) -> bool:
+        """Whether the weights in the directory are of this run, and not of one before."""
+        if self.more.get("ended") in (DONE, STOPPED_EARLY):
+            return True
+        return self.more.get("weights_before", "") != _weights(directory)
 
     def check_unchanged(self, table: Table) -> None:
         """ValueError for a file that is another than that of the run."""
         if table.sha256 != self.more.get("sha256"):
-            mend = f"--data {table.who} takes it as it is now"
+            mend = f"--data {self.settings.data} takes it as it is now"
             raise ValueError(f"{table.who}: has changed since the run; {mend}")
+
+
+def _weights(directory: Path) -> str | None:
+    """The sum of the manifest, which has the sums of all that is saved."""
+    path = directory / MANIFEST
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else None
 
 
 def read_record(path: Path, given: Mapping[str, Any]) -> Record:
@@ -46,7 +68,8 @@ def read_record(path: Path, given: Mapping[str, Any]) -> Record:
         raise ValueError(f"{path}: is damaged, wanted JSON") from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise ValueError(f"{path}: is no run of opnet, wanted format {FORMAT!r}")
-    if (version := content.get("version")) != VERSION:
+    version = content.get("version")
+    if isinstance(version, bool) or version != VERSION:
         raise ValueError(f"{path}: version {version!r:.20}, this opnet reads {VERSION}")
     settings = Settings.of(content.get("settings"), given, str(path))
     more = {key: value for key, value in content.items() if key not in ("settings", "task")}
@@ -55,10 +78,17 @@ def read_record(path: Path, given: Mapping[str, Any]) -> Record:
 
 def _task(told: Any, path: Path) -> Task:
     try:
-        task = Task(told["columns"], told["classes"])
-        fits = all(isinstance(name, str) for name in [*task.columns, *(task.classes or [])])
+        columns, classes = told["columns"], told["classes"]
+        fits = _are_names(columns, 1) and (classes is None or _are_names(classes, 2))
     except (KeyError, TypeError):
         fits = False
     if not fits:
         raise ValueError(f"{path}: task is {told!r:.60}, wanted columns and classes")
-    return task
+    return Task(columns, classes)
+
+
+def _are_names(names: Any, least: int) -> bool:
+    """Whether these are strings in a list, no two of them alike."""
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        return False
+    return len(set(names)) == len(names) >= least

@@ -16,6 +16,11 @@ MADE = ("moons", "circles", "blobs")  # rows that need no file
 TRAIN, READ = ("train",), ("train", "eval", "predict", "plot", "trace")
 
 
+def is_csv(data: str) -> bool:
+    """Whether rows of that name are a CSV, in a file or on stdin."""
+    return data == "-" or data.lower().endswith(".csv")
+
+
 def whole(lowest: int) -> Callable[[str], int]:
     """An argparse type: a whole number from `lowest` on."""
 
@@ -42,7 +47,7 @@ def amount(text: str) -> float:
 def size(text: str) -> float:
     """An argparse type: a share of the rows, below 1, or a number of them."""
     number = amount(text)
-    if number >= 1 and number != int(number):
+    if number >= 1 and (number != int(number) or number > HIGHEST):
         raise argparse.ArgumentTypeError(f"{text!r:.40} is neither a share nor a number of rows")
     return number if number < 1 else int(number)
 
@@ -133,7 +138,10 @@ class Settings:
         known = {known.name: known for known in fields(cls)}
         if strange := sorted(told.keys() - known.keys()):
             raise Usage(f"{who}: {strange[0]!r:.40} is no setting")
-        return cls(**{key: _parsed(known[key], told[key], who) for key in told} | dict(given))
+        found = {key: _parsed(known[key], told[key], who) for key in told}
+        if not is_csv(given.get("data", "-")):  # the target is of the file that was read before
+            found.pop("target", None)
+        return cls(**found | dict(given))
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..ends import Usage
-from .settings import MADE, Settings
+from .settings import MADE, Settings, is_csv
 
 MISSING = {"", "na", "n/a", "nan", "null", "?"}  # in any case of letters
 SEPARATORS = (";", "\t")  # of files that are no CSV
@@ -45,10 +45,10 @@ def read(settings: Settings, columns: Sequence[str] | None = None, labels: bool 
         table = _made(data, settings)
     elif data.lower().endswith(".npz"):
         table = _npz(data, labels)
-    elif data == "-" or data.lower().endswith(".csv"):
+    elif is_csv(data):
         return _csv(data, settings, columns, labels)
     else:
-        raise ValueError(f"{data:.200}: wanted FILE.csv, FILE.npz or {', '.join(MADE)}")
+        raise Usage(f"{data:.200}: wanted FILE.csv, FILE.npz or {', '.join(MADE)}")
     if settings.target is not None and columns is None:
         raise Usage(f"--target is for a CSV, {data:.200} has one of its own")
     if columns and len(columns) != len(table.columns):
@@ -77,6 +77,8 @@ def _made(kind: str, settings: Settings) -> Table:
 
 
 def _bytes(data: str) -> bytes:
+    if data == "-" and sys.stdin is None:
+        raise ValueError("stdin: is closed, wanted a CSV")
     try:
         return sys.stdin.buffer.read() if data == "-" else Path(data).read_bytes()
     except OSError as error:
@@ -86,10 +88,13 @@ def _bytes(data: str) -> bytes:
 def _npz(data: str, wants_labels: bool) -> Table:
     raw = _bytes(data)
     try:
-        with np.load(io.BytesIO(raw), allow_pickle=False) as file:
-            arrays = {name: file[name] for name in ("X", "y") if name in getattr(file, "files", ())}
-            held = ", ".join(file.files) or "nothing"
-    except (ValueError, OSError, EOFError, KeyError, AttributeError, zipfile.BadZipFile) as error:
+        file = np.load(io.BytesIO(raw), allow_pickle=False)
+        if isinstance(file, np.ndarray):
+            raise ValueError("one array, as of a .npy")
+        with file:
+            arrays = {name: file[name] for name in ("X", "y") if name in file}
+            held = ", ".join(file) or "nothing"
+    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile) as error:
         raise ValueError(f"{data}: no .npz of plain arrays: {_line(error)}") from None
     lacks = {"X", "y"} - arrays.keys() if wants_labels else {"X"} - arrays.keys()
     if lacks:
@@ -116,16 +121,16 @@ def _csv(data: str, settings: Settings, columns: Sequence[str] | None, wants_lab
     target = _place(who, names, settings.target) if wants_labels else None
     if columns is None:
         columns = [name for place, name in enumerate(names) if place != target]
-    if lacks := [name for name in columns if name not in names]:
-        raise ValueError(f"{who}: has no column {lacks[0]!r:.60}, wanted {told(columns)}")
+    by_name = dict(zip(names, zip(*cells, strict=True), strict=True))
+    if lacks := [name for name in columns if name not in by_name]:
+        came = f"{who}: has no column {lacks[0]!r:.60}"
+        raise ValueError(f"{came}, wanted {told(columns)}{_hint(names)}")
     if not columns:
         raise ValueError(f"{who}: has no column but the target, wanted features")
-    found = [
-        _numbers(who, name, [row[names.index(name)] for row in cells], lines) for name in columns
-    ]
+    found = [_numbers(who, name, by_name[name], lines) for name in columns]
     labels = None
     if target is not None:
-        labels = [row[target].strip() for row in cells]
+        labels = [cell.strip() for cell in by_name[names[target]]]
         _check_missing(who, names[target], labels, lines)
     X = np.array(found, dtype=np.float64).T
     return Table(who, list(columns), X, labels, hashlib.sha256(raw).hexdigest())
@@ -136,23 +141,39 @@ def _cells(who: str, raw: bytes, header: str) -> tuple[list[str], list[int], lis
     lines, cells = _lines_of(who, raw)
     if not cells:
         raise ValueError(f"{who}: is empty, wanted rows")
+    if len(cells[0]) == 1 and (other := [s for s in SEPARATORS if s in cells[0][0]]):
+        raise ValueError(f"{who}: line {lines[0]} is parted by {other[0]!r}, wanted commas")
     for line, row in zip(lines, cells, strict=True):
         if len(row) != len(cells[0]):
             first = f"line {lines[0]} has {len(cells[0])}"
             raise ValueError(f"{who}: line {line} has {len(row)} cells, {first}")
-    if len(cells[0]) == 1 and (other := [s for s in SEPARATORS if s in cells[0][0]]):
-        raise ValueError(f"{who}: line {lines[0]} is parted by {other[0]!r}, wanted commas")
-    if header == "no" or (header == "auto" and any(map(_is_number, cells[0]))):
+    if header == "no" or (header == "auto" and not _is_header(*cells[:2])):
         return [str(place) for place in range(len(cells[0]))], lines, cells
-    names = [name.strip() for name in cells[0]]
+    names, places = [name.strip() for name in cells[0]], dict[str, int]()
     for place, name in enumerate(names):
         if not name:
             raise ValueError(f"{who}: column {place} has no name in line {lines[0]}")
-        if (twin := names.index(name)) < place:
+        if (twin := places.setdefault(name, place)) < place:
             raise ValueError(f"{who}: columns {twin} and {place} are both named {name!r:.60}")
     if len(cells) == 1:
         raise ValueError(f"{who}: has names and no rows")
     return names, lines[1:], cells[1:]
+
+
+def _is_header(first: list[str], second: Sequence[str] = ()) -> bool:
+    """Whether a line is one of names: without a number, or with a text above a number."""
+    texts = [not _is_number(cell) for cell in first]
+    above = zip(texts, first, second, strict=False)
+    return all(texts) or any(
+        text and cell.strip().lower() not in MISSING and _is_number(below)
+        for text, cell, below in above
+    )
+
+
+def _hint(names: list[str]) -> str:
+    """What may help where a column is not found, and line 1 was not taken for names."""
+    unnamed = names == [str(place) for place in range(len(names))]
+    return "; --header yes where line 1 has the names" if unnamed else ""
 
 
 def _lines_of(who: str, raw: bytes) -> tuple[list[int], list[list[str]]]:
@@ -180,10 +201,10 @@ def _place(who: str, names: list[str], target: str | None) -> int:
         return range(len(names))[int(target)]
     except (ValueError, IndexError):
         came = f"{who}: has no column {target!r:.60}"
-        raise ValueError(f"{came}, wanted one of {told(names)}") from None
+        raise Usage(f"{came}, wanted one of {told(names)}{_hint(names)}") from None
 
 
-def _numbers(who: str, name: str, cells: list[str], lines: list[int]) -> list[float]:
+def _numbers(who: str, name: str, cells: Sequence[str], lines: list[int]) -> list[float]:
     """A column of finite numbers."""
     try:
         numbers = list(map(float, cells))
@@ -215,10 +236,10 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def told(names: Sequence[str]) -> str:
+def told(names: Sequence[str], between: str = ", ") -> str:
     """The first of these names."""
     more = [f"{len(names) - MOST_NAMES} more"] if len(names) > MOST_NAMES else []
-    return ", ".join([f"{name:.40}" for name in names[:MOST_NAMES]] + more)
+    return between.join([f"{name:.40}" for name in names[:MOST_NAMES]] + more)
 
 
 def _line(error: BaseException) -> str:

@@ -1,5 +1,6 @@
 """What is to be learned of a table: which classes there are or which number, and as tensors."""
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -11,6 +12,8 @@ if TYPE_CHECKING:
     import torch
 
 MOST_CLASSES = 100  # beyond, numbers are taken for what a regression wants
+WHOLE = re.compile(r"(0|-?[1-9][0-9]*)\.0*")
+SMALLEST, LARGEST = 1e-15, 1e15  # spread of a target whose square float32 holds, and its inverse
 RESOLVED = 1e-5  # of its distance from 0: a spread below is not told apart in float32
 
 
@@ -30,22 +33,31 @@ class Task(NamedTuple):
         And for a column that float32 cannot hold, or does not tell apart.
         """
         features(table)
-        spread, offset = table.X.std(axis=0), table.X.mean(axis=0)
-        for name, varies, around in zip(table.columns, spread, offset, strict=True):
-            if 0 < varies < RESOLVED * abs(around):
-                came = f"column {name!r:.60} varies by {varies:.3g} around {around:.6g}"
-                raise ValueError(f"{table.who}: {came}, wanted that subtracted, for float32")
+        for name, values in zip(table.columns, table.X.T, strict=True):
+            _check_resolved(f"{table.who}: column {name!r:.60}", values)
         if regression:
-            numbers(table)
+            who, values = f"{table.who}: the target", numbers(table)
+            _check_resolved(who, values)
+            if values.std() and not SMALLEST <= values.std() <= LARGEST:
+                came = f"{who} varies by {values.std():.3g}"
+                raise ValueError(f"{came}, wanted a unit in which that is nearer to 1")
             return cls(table.columns, None)
-        names, fractions = _class_names(table)
-        found = sorted(set(names), key=_in_order(names))
+        found = sorted({_class_name(label) for label in table.labels or []})
         if len(found) < 2:
             raise ValueError(f"{table.who}: the target has one class only, {found[0]!r:.60}")
-        if fractions or len(found) > MOST_CLASSES:
-            came = f"{table.who}: the target has {len(found)} different values"
-            raise ValueError(f"{came}, {told(found)}: wanted classes, or --regression")
+        if values := _values(found):
+            found.sort(key=values.__getitem__)
+        whole = all(value.is_integer() for value in values.values())
+        if not whole or len(found) > MOST_CLASSES:
+            came = f"{table.who}: the target has {len(found)} different values, {told(found)}"
+            wanted = f"at most {MOST_CLASSES} classes" if whole else "classes"
+            raise ValueError(f"{came}: wanted {wanted}{', or --regression' if values else ''}")
         return cls(table.columns, found)
+
+    @property
+    def outputs(self) -> int:
+        """Of a net: one for a number and for two classes."""
+        return 1 if self.classes is None or len(self.classes) == 2 else len(self.classes)
 
     def tensors(self, table: Table, device: Any = "cpu") -> "list[torch.Tensor]":
         """[X, y] in float32, y as the loss of the task takes it: [N, 1], or [N] of class indices.
@@ -56,12 +68,11 @@ class Task(NamedTuple):
 
         X = features(table).to(device)
         if self.classes is None:
-            y = torch.tensor(numbers(table), dtype=torch.float32).reshape(-1, 1)
-            if not y.isfinite().all():
-                raise ValueError(f"{table.who}: the target is beyond what float32 holds")
+            y = torch.from_numpy(numbers(table).astype(np.float32)).reshape(-1, 1)
             return [X, y.to(device)]
-        names, _ = _class_names(table)
         places = {name: place for place, name in enumerate(self.classes)}
+        labels = table.labels or []
+        names = [label if label in places else _class_name(label) for label in labels]
         if strange := [name for name in names if name not in places]:
             came = f"{table.who}: the target has {strange[0]!r:.60}"
             raise ValueError(f"{came}, wanted one of {told(self.classes)}")
@@ -87,35 +98,39 @@ def features(table: Table) -> "torch.Tensor":
     return torch.from_numpy(X)
 
 
-def numbers(table: Table) -> list[float]:
-    """The target as finite numbers."""
-    found = []
-    for label in table.labels or []:
+def numbers(table: Table) -> np.ndarray:
+    """The target as finite numbers, in float64. ValueError for one that float32 cannot hold."""
+    found = np.empty(len(table.labels or []))
+    for row, label in enumerate(table.labels or []):
         try:
-            found.append(float(label))
+            found[row] = float(label)
         except ValueError:
-            found.append(np.nan)
-        if not np.isfinite(found[-1]):
+            found[row] = np.nan
+        if not np.isfinite(found[row]):
             raise ValueError(f"{table.who}: the target is {label!r:.40}, wanted finite numbers")
+    if np.abs(found).max() > np.finfo(np.float32).max:
+        raise ValueError(f"{table.who}: the target is beyond what float32 holds")
     return found
 
 
-def _class_names(table: Table) -> tuple[list[str], bool]:
-    """The class of each row as text, and whether these are numbers that are not whole."""
-    labels = table.labels or []
-    try:
-        values = [float(label) for label in labels]
-    except ValueError:
-        return [str(label) for label in labels], False
-    whole = all(value.is_integer() for value in values)
-    return [str(int(value)) if whole else str(value) for value in values], not whole
+def _check_resolved(who: str, values: np.ndarray) -> None:
+    varies, around = values.std(), values.mean()
+    if 0 < varies < RESOLVED * abs(around):
+        came = f"{who} varies by {varies:.3g} around {around:.6g}"
+        raise ValueError(f"{came}, wanted that subtracted, for float32")
 
 
-def _in_order(names: Sequence[str]) -> Any:
-    """Numbers by their size, text by its letters."""
+def _class_name(label: Any) -> str:
+    """A label as text: as it stands, but a whole number without a dot."""
+    if not isinstance(label, str):
+        label = str(int(label)) if float(label).is_integer() else str(label)
+    whole = WHOLE.fullmatch(label)
+    return whole[1] if whole else label
+
+
+def _values(names: Sequence[str]) -> dict[str, float]:
+    """The number that each name is; none at all where one is text."""
     try:
-        for name in names:
-            float(name)
+        return {name: float(name) for name in names}
     except ValueError:
-        return str
-    return float
+        return {}

@@ -6,7 +6,7 @@ from typing import Any
 from .. import RunnerV2_1, named
 from .out import Out
 from .settings import given_in
-from .trained import Trained
+from .trained import Trained, judges
 
 TOLD = ("name", "op", "formula", "saturated", "dead", "gradient", "update")
 
@@ -16,6 +16,7 @@ def run(chosen: argparse.Namespace, out: Out) -> int:
 
     given = given_in(chosen)
     trained = Trained.at(chosen.checkpoint, given)
+    trained.check_spared(chosen.out)
     (X, y), *_ = trained.sets(given).values()
     runner = _runner(trained, chosen.checkpoint)
     found = trace(runner.model, runner.loss_fn, X, y, runner.optimizer)
@@ -34,7 +35,7 @@ def _runner(trained: Trained, directory: str) -> RunnerV2_1:
     settings = trained.record.settings
     how = {"weight_decay": settings.l2}
     optimizer = named.optimizer(settings.optimizer, settings.lr, trained.model, **how)
-    loss_fn, metric = named.judges(trained.model)
+    loss_fn, metric = judges(trained.model)
     runner = RunnerV2_1(trained.model, optimizer, metric, loss_fn)
     runner.load_model(directory)
     return runner

@@ -12,17 +12,21 @@ import torch
 
 import opnet
 from opnet import plots
+from opnet.checkpoint import RESUME
 from opnet.environment import environment
+from opnet.files import MANIFEST
 from opnet.tensors import pick_device
+from opnet.walk import state
 
 from .. import EarlyStopping, RunnerV2_1, named
+from ..ends import Usage
 from .evaluate import judged, shown
 from .out import Out
-from .record import Record, read_record
+from .record import DONE, STOPPED_EARLY, Record, read_record
 from .settings import Settings, given_in
 from .table import read
 from .task import Task
-from .trained import Trained, parts
+from .trained import Trained, judges, parts
 
 
 def run(chosen: argparse.Namespace, out: Out) -> int:
@@ -31,21 +35,22 @@ def run(chosen: argparse.Namespace, out: Out) -> int:
     settings = before.settings if before else Settings(**given)
     if chosen.fast_dev_run:
         return _fast_dev_run(settings, out)
-    record = train(settings, out, before if "data" not in given else None, resume=chosen.resume)
-    scores = record.more["scores"]
-    written = f"[Written] {settings.out}"
-    out.result(f"{shown(scores)}\n{written}", {"checkpoint": settings.out, "scores": scores})
+    before = before if "data" not in given else None
+    trained, _ = train(settings, out, before, resume=chosen.resume)
+    _tell(trained, out, f"[Written] {settings.out}", {"checkpoint": settings.out})
     return 0
 
 
 def train(
     settings: Settings, out: Out, before: Record | None = None, *, resume: bool = False
-) -> Record:
-    """One `RunnerV2_1.train`; its record is in `settings.out` from before the first epoch on.
+) -> tuple[Trained, dict[str, Any]]:
+    """One `RunnerV2_1.train`, and its sets; run.json is there from before the first epoch on.
 
     ValueError where the rows are not those of the run `before`; other differences are told.
     """
     started, directory = time.monotonic(), Path(settings.out)
+    if resume:
+        _check_resumable(directory)
     out.note(f"[Settings] {settings}")
     table = read(settings)
     task = Task.of(table, settings.regression)
@@ -66,7 +71,8 @@ def train(
         "ended": None,
     }
     record = Record(settings, task, more)
-    begun = SimpleNamespace(on_train_begin=lambda _: record.write(directory))
+    trained = Trained(directory, record, runner.model)
+    begun = SimpleNamespace(on_train_begin=lambda _: record.begin(directory, resume=resume))
     try:
         with out.progress() as log_epochs:
             runner.train(
@@ -83,20 +89,32 @@ def train(
                 resume=resume,
                 threads=settings.threads,
             )
-        more["ended"] = (
-            "stopped early" if stopping and stopping.stopped_epoch is not None else "done"
-        )
+        early = stopping and stopping.stopped_epoch is not None
+        more["ended"] = STOPPED_EARLY if early else DONE
     except BaseException as error:
         more["ended"] = type(error).__name__
         raise
     finally:
         if runner.train_loss:
+            more["scores"] = judged(trained.runner(), sets)
+        if "weights_before" in more:  # it has begun
             more["seconds"] = round(time.monotonic() - started, 3)
             more["kept_epoch"] = runner.kept_epoch
-            more["scores"] = judged(runner, sets)
             more["history"] = dict(runner.history)
             record.write(directory)
-    return record
+    return trained, sets
+
+
+def _tell(trained: Trained, out: Out, last: str, data: dict[str, Any]) -> None:
+    scores = trained.record.more["scores"]
+    out.result(f"{shown(scores, trained.task)}\n{last}", data | {"scores": scores})
+
+
+def _check_resumable(directory: Path) -> None:
+    """Usage for a run that would be trained over, not gone on with."""
+    if (directory / MANIFEST).exists() and not (directory / RESUME / MANIFEST).exists():
+        came = f"{directory} has weights and no state to go on from, as --save-every leaves it"
+        raise Usage(f"--resume: {came}: wanted another --out, or to begin anew")
 
 
 def _changes(was: Any, now: dict[str, Any]) -> list[str]:
@@ -110,16 +128,15 @@ def _runner(
 ) -> RunnerV2_1:
     """A net that reads columns as they stand in the file: its first op rescales them."""
     X, y = rows
-    outputs = 1 if task.classes is None or len(task.classes) == 2 else len(task.classes)
-    head: opnet.Op = opnet.Logistic() if outputs == 1 else opnet.Softmax()
+    head: opnet.Op = opnet.Logistic() if task.outputs == 1 else opnet.Softmax()
     if task.classes is None:
         head = opnet.Rescale.of(y).undo()
-    sizes = [X.shape[1], *settings.hidden, outputs]
+    sizes = [X.shape[1], *settings.hidden, task.outputs]
     how = {"generator": generator, "device": X.device}
     inner = named.net(sizes, settings.activation, head, **how)
     model = opnet.Sequential(opnet.Rescale.of(X), *inner.layers)
     optimizer = named.optimizer(settings.optimizer, settings.lr, model, weight_decay=settings.l2)
-    loss_fn, metric = named.judges(model)
+    loss_fn, metric = judges(model)
     return RunnerV2_1(model, optimizer, metric, loss_fn)
 
 
@@ -129,12 +146,14 @@ def _fast_dev_run(settings: Settings, out: Out) -> int:
 
     with tempfile.TemporaryDirectory() as nowhere:
         short = dataclasses.replace(settings, epochs=1, out=nowhere, save_every=None)
-        scores = train(short, out).more["scores"]
-        trained = Trained.at(nowhere, {})
-        sets = trained.sets({})
-        if judged(trained.runner(), sets) != scores:
-            raise RuntimeError("the model that was loaded judges otherwise than the one saved")
-        curves = len(trained.task.columns) != 2 or trained.task.classes is None
-        plots.save(figure_of(trained, sets, curves=curves), Path(nowhere) / "figure.png")
-    out.result(f"{shown(scores)}\n[Fast dev run] all works, nothing was kept", {"scores": scores})
+        trained, sets = train(short, out)
+        loaded = Trained.at(nowhere, {})
+        pairs = zip(state(trained.model), state(loaded.model), strict=True)
+        if not all(torch.equal(saved.cpu(), read) for saved, read in pairs):
+            raise RuntimeError("the model that was loaded is not the one that was saved")
+        sets = {name: [part.cpu() for part in pair] for name, pair in sets.items()}
+        judged(loaded.runner(), sets)
+        curves = len(loaded.task.columns) != 2 or loaded.task.classes is None
+        plots.save(figure_of(loaded, sets, curves=curves), Path(nowhere) / "figure.png")
+    _tell(trained, out, "[Fast dev run] all works, nothing was kept", {})
     return 0

@@ -43,9 +43,10 @@ def figure_of(
     if classes is None:
         raise Usage("a regression has no decision boundary, wanted --curves")
     shown, held = _plane(columns, features or columns[:2], fixed or {})
-    how: dict[str, Any] = {"features": shown, "fixed": held, "classes": classes}
+    how: dict[str, Any] = {"features": shown, "fixed": held, "classes": [*map(_as_text, classes)]}
     display = plots.DecisionBoundary.from_predict(trained.model, sets, **how)
-    display.ax_.set(xlabel=columns[shown[0]], ylabel=columns[shown[1]])
+    xlabel, ylabel = (_as_text(columns[place]) for place in shown)
+    display.ax_.set(xlabel=xlabel, ylabel=ylabel)
     return display.figure_
 
 
@@ -68,3 +69,8 @@ def _plane(
     return [columns.index(name) for name in features], {
         columns.index(k): v for k, v in fixed.items()
     }
+
+
+def _as_text(name: str) -> str:
+    """A name as it stands in the file: between two $ matplotlib would read a formula."""
+    return name.replace("$", r"\$")

@@ -115,6 +115,13 @@ def test_markers_rings_and_scores(moons):
     assert said == [*expected, "misclassified"]
 
 
+def test_a_set_may_be_one_row():
+    row = [torch.tensor([[1.0, 0.0]]), torch.tensor([[1.0]])]
+    display = Display.from_predict(step, {"test": row})
+    (points,) = (c for c in collections(display) if len(c.get_offsets()) == 1)
+    assert points.get_offsets().tolist() == [[1.0, 0.0]]
+
+
 def test_a_row_just_below_one_half_is_of_class_0():
     below = torch.tensor(0.5 - 1e-12, dtype=torch.float64)
     X, y = torch.ones(3, 2), torch.zeros(3)

@@ -115,6 +115,14 @@ def test_plot_holds_the_columns_that_it_does_not_draw(ran, tmp_path):
     assert (tmp_path / "a.png").exists()
 
 
+def test_a_name_with_dollars_is_no_formula(ran, tmp_path):
+    rows = "".join(f"{i % 9},{i % 5},{'$a$' if i % 9 > 4 else 'b'}\n" for i in range(60))
+    (tmp_path / "a.csv").write_text("$/day in $,$\\frac$,y\n" + rows)
+    ran("train", "--data", "a.csv", "--target", "y", "--epochs", "5", "--out", "run", "-q")
+    assert ran("plot", "--checkpoint", "run", "--out", "a.svg")[0] == 0
+    assert "<!-- $/day in $ -->" in (tmp_path / "a.svg").read_text()
+
+
 def test_trace_shows_the_next_step_of_the_optimizer_that_the_run_has_left(ran, tmp_path):
     ran("train", "--data", "moons", "--epochs", "3", "--l2", "0.1", "--out", "run", "-q")
     code, out, err = ran("trace", "--checkpoint", "run", "--json", "--out", "page.html")

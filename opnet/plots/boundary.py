@@ -217,7 +217,7 @@ class DecisionBoundary:
 
         marks = sum(len(right) + int((~right).sum()) for _, _, right in self.rows.values())
         edge = "white" if len(self.classes) == 2 else "0.2"
-        colours = np.array(class_colours(len(self.classes)), dtype=object)
+        colours = class_colours(len(self.classes))
         wrong: list[Tensor] = [torch.empty(0, 2)]
         for (name, (X, labels, right)), (marker, size) in zip(
             self.rows.items(), MARKERS, strict=False
@@ -225,7 +225,9 @@ class DecisionBoundary:
             label = f"{name}: accuracy {self.scores[name]:.3f}"
             look = {"marker": marker, "s": size, "edgecolors": edge, "linewidths": 0.4}
             look |= {"rasterized": marks > MANY}
-            self.ax_.scatter(*X.T.numpy(), c=list(colours[labels]), label=label, zorder=2, **look)
+            self.ax_.scatter(
+                *X.T.numpy(), c=[colours[k] for k in labels.tolist()], label=label, zorder=2, **look
+            )
             wrong.append(X[~right])
         rings = torch.cat(wrong)
         if len(rings):

@@ -73,7 +73,7 @@ def write_whole(path: Path, data: bytes) -> None:
     """
     with said(path, "cannot be written"):
         path = Path(os.path.realpath(path)) if path.is_symlink() else path
-        if path.exists() and not path.is_file():
+        if path.exists() and not (path.is_file() or path.is_dir()):
             path.write_bytes(data)
             return
         path.parent.mkdir(parents=True, exist_ok=True)

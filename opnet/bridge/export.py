@@ -94,7 +94,7 @@ def _step(parts: tuple[Any, Any, Any], rows: int, wide: bool) -> Trace:
 
 
 def _drawn(model: Any, rows: int, wide: bool) -> Tensor:
-    columns = columns_of(model) or rows + 1
+    columns = columns_of(model) or rows % 100  # others in each trace
     like = next((t for t in state(model) if t.is_floating_point()), torch.empty(0))
     X = torch.randn(rows, columns, generator=torch.Generator().manual_seed(rows))
     return X.to(torch.float64 if wide else like.dtype)

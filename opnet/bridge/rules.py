@@ -43,12 +43,19 @@ def clamp(x: Value, low: Any = None, high: Any = None) -> Value:
 
 def power(x: Any, exponent: Any) -> Value:
     if isinstance(exponent, Value) and not isinstance(x, Value):
-        return exponent.graph.constant(torch.tensor(x, dtype=exponent.dtype)).by("Pow", exponent)
+        return exponent.number(x).by("Pow", exponent)
     return x * x if exponent == 2 else x.by("Pow", exponent)
 
 
 def divided(x: Value, other: Any) -> Value:
     return (x if x.dtype.is_floating_point else x.to(torch.get_default_dtype())) / other
+
+
+def floor_divide(x: Any, other: Any) -> Value:
+    like = x if isinstance(x, Value) else other
+    if not like.dtype.is_floating_point:
+        raise NotImplementedError("whole numbers")
+    return (x / other if x is like else like.number(x) / other).by("Floor")
 
 
 def lerp(a: Value, b: Value, weight: Any) -> Value:
@@ -182,7 +189,7 @@ RULES: dict[str, Rule] = {
     "erfc": lambda x: 1 - x.by("Erf"),
     "cosh": lambda x: (x.exp() + (-x).exp()) * 0.5,
     "rsqrt": lambda x: x.by("Sqrt").by("Reciprocal"),
-    "floor_divide": lambda x, other: (x / other).by("Floor"),
+    "floor_divide": floor_divide,
     "clamp": clamp,
     "clamp_min": clamp,
     "clamp_max": lambda x, high: clamp(x, None, high),

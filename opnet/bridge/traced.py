@@ -16,6 +16,8 @@ from ..walk import attributes, named_ops
 from .rules import RULES
 from .values import Graph, Untraceable, Value
 
+READS = {Tensor.item, Tensor.tolist, Tensor.numpy, Tensor.__float__, Tensor.__int__}
+READS |= {Tensor.__index__, Tensor.__array__}  # into Python, where nothing is traced
 ANONYMOUS = ("new_empty", "empty", "empty_like", "empty_strided")  # give memory, and nothing in it
 
 
@@ -81,6 +83,10 @@ class Traced(Kernels):
             raise Untraceable("reads values back")
         return number
 
+    def holds_data(self, tensor: Any) -> bool:
+        """Whether it is named, and depends on more than numbers of elements."""
+        return id(tensor) in self.values and id(tensor) not in self.of_sizes
+
     def check_used(self) -> None:
         if self.numbers:
             raise Untraceable("reads values back")
@@ -111,8 +117,11 @@ class Traced(Kernels):
         return number
 
 
-class Sizes(TorchFunctionMode):
-    """Inside, `numel` of a named tensor is no number, which would hold for these rows only."""
+class Read(TorchFunctionMode):
+    """Inside, `numel` of a named tensor is no number, which would hold for these rows only.
+
+    Nor is what it holds: Untraceable where Python asks for it.
+    """
 
     def __init__(self, traced: Traced) -> None:
         super().__init__()
@@ -123,6 +132,8 @@ class Sizes(TorchFunctionMode):
     ) -> Any:
         if function is Tensor.numel and id(args[0]) in self.traced.values:
             return self.traced.size(args[0])
+        if function in READS and self.traced.holds_data(args[0]):
+            raise Untraceable("reads values back")
         return function(*args, **(kwargs or {}))
 
 
@@ -137,7 +148,7 @@ def traced(graph: Graph, model: Any) -> Iterator[Traced]:
             if hasattr(op, rule):
                 attributes(op)[rule] = _scoped(graph, scope, getattr(op, rule))
     with ExitStack() as inside, torch.no_grad():
-        inside.enter_context(Sizes(tracing))
+        inside.enter_context(Read(tracing))
         inside.enter_context(tracing)
         try:
             yield tracing

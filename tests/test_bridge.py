@@ -166,6 +166,55 @@ def test_a_function_may_be_called_again_before_it_is_walked_back():
         close(grad, op.backward(torch.ones(3, 2, dtype=torch.float64)))
 
 
+class KeepsInADict(Square):
+    """y = x^2,  dy/dx = 2 x."""
+
+    def __init__(self):
+        self.kept = {}
+
+    def forward(self, inputs):
+        self.kept["x"] = inputs
+        return inputs**2
+
+    def backward_inputs(self, grads):
+        return 2 * self.kept["x"] * grads
+
+
+class KeepsATape(Square):
+    """y = x^2,  dy/dx = 2 x."""
+
+    def __init__(self):
+        self.kept = []
+
+    def forward(self, inputs):
+        self.kept.append(inputs)
+        return inputs**2
+
+    def backward_inputs(self, grads):
+        return 2 * self.kept.pop() * grads
+
+
+@pytest.mark.parametrize("kind", [Square, KeepsInADict, KeepsATape])
+def test_wherever_an_op_keeps_what_it_reads_each_call_has_its_own(kind):
+    op = kind()
+    f, xs = as_function(op), [torch.full((1, 1), n, requires_grad=True) for n in (1.0, 5.0, 7.0)]
+    sum(f(x) for x in xs).backward()
+    assert [x.grad.item() for x in xs] == [2.0, 10.0, 14.0]
+    y = f(xs[0]).sum()
+    y.backward(retain_graph=True)
+    with torch.no_grad():
+        f(xs[1])
+    y.backward()
+    assert xs[0].grad.item() == 6.0
+
+
+def test_what_a_backward_takes_from_a_tape_is_gone():
+    op, x = KeepsATape(), torch.ones(1, 1, requires_grad=True)
+    for _ in range(3):
+        as_function(op)(x).sum().backward()
+    assert op.kept == []
+
+
 def test_grads_add_up_in_torch_and_are_overwritten_in_the_op():
     module = as_module(Linear(2, 3))
     for _ in range(2):

@@ -344,7 +344,7 @@ class Squares(Op):
 @pytest.mark.parametrize(
     ("model", "said"),
     [
-        (PlainLinear(1, 3), "PlainLinear does not run on 9 columns: mat1 and mat2 shapes"),
+        (PlainLinear(1, 3, "fc"), "PlainLinear does not run on 9 columns: mat1 and mat2 shapes"),
         (torch.nn.Linear(2, 3), "Linear does not run on 9 columns: mat1 and mat2 shapes"),
         (Sequential(Squares(), Linear(4, 1)), "Sequential does not run on 4 columns: Linear"),
     ],

@@ -260,6 +260,44 @@ def test_a_param_that_was_replaced_is_no_longer_shared_and_refused():
     by_module.load_state_dict({k: v + 1 for k, v in by_module.state_dict().items()}, assign=True)
     with pytest.raises(RuntimeError, match="Linear 'fc1': W was replaced since as_module"):
         by_module(torch.ones(1, 2))
+    normed, weighed = as_module(BatchNorm(2)), as_module(Linear(2, 2))
+    normed.running_mean = torch.ones(1, 2)
+    with pytest.raises(RuntimeError, match="BatchNorm: running_mean was replaced since"):
+        normed(torch.ones(3, 2))
+    nn.utils.parametrize.register_parametrization(weighed, "W", nn.Tanh())
+    with pytest.raises(RuntimeError, match="Linear: W was replaced since as_module"):
+        weighed(torch.ones(1, 2))
+
+
+class CountsRows(Op):
+    """y = x, and the rows that it has met are in its buffers."""
+
+    def __init__(self):
+        self.buffers["rows"] = torch.zeros(1)
+
+    def forward(self, inputs):
+        self.buffers["rows"] = self.buffers["rows"] + len(inputs)
+        return inputs * 1
+
+    def backward_inputs(self, grads):
+        return grads
+
+
+def test_a_buffer_that_an_op_makes_anew_is_the_modules():
+    module = as_module(Sequential(CountsRows()))
+    for rows in (2, 3):
+        module(torch.ones(rows, 1))
+    assert [t.tolist() for t in module.state_dict().values()] == [[5.0]]
+
+
+def test_a_step_of_opnets_builds_no_graph_over_params_of_a_module():
+    model = Sequential(Linear(2, 3), Tanh(), Linear(3, 1))
+    as_module(model)
+    loss_fn, optimizer = MeanSquaredErrorLoss(model), Adam(0.01, model)
+    _, loss = training_step(
+        model, loss_fn, optimizer, torch.randn(8, 2), torch.randn(8, 1), block_size=4
+    )
+    assert not loss.requires_grad
 
 
 def test_what_was_written_to_since_gives_no_wrong_gradient():
@@ -294,6 +332,7 @@ def test_what_was_written_to_since_gives_no_wrong_gradient():
         (lambda: from_module(nn.Softmax(dim=1)), ValueError, "wanted dim=-1, the last axis"),
         (lambda: from_module(nn.GELU("tanh")), ValueError, "wanted approximate='none'"),
         (lambda: from_module(nn.Softplus(2)), ValueError, "wanted beta=1"),
+        (lambda: from_module(nn.Softplus(threshold=1)), ValueError, "and threshold=20"),
         (lambda: from_module(nn.Hardtanh(0, 6)), ValueError, "wanted min_val=-1 and max_val=1"),
         (lambda: from_module(nn.LayerNorm((2, 3))), ValueError, "over several axes"),
         (lambda: from_module(nn.LayerNorm(2, bias=False)), ValueError, "has no b, which"),

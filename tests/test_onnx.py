@@ -369,6 +369,34 @@ def test_a_wrong_rule_is_found_before_anything_is_written(tmp_path, monkeypatch)
     assert not [*tmp_path.iterdir()]
 
 
+class Gathers(Op):
+    """y = a x + sum_n x,  dL/da = sum g x, added up in place."""
+
+    def __init__(self):
+        self.params = {"a": torch.ones(1, 2)}
+        self.grads = {"a": torch.zeros(1, 2)}
+
+    def forward(self, inputs):
+        self.inputs = inputs
+        total = torch.zeros(1, 2, dtype=inputs.dtype)
+        total += inputs.sum(0)
+        return inputs * self.params["a"] + total
+
+    def backward_params(self, grads):
+        self.grads["a"].zero_()
+        self.grads["a"] += (grads * self.inputs).sum(0, keepdim=True)
+
+    def backward_inputs(self, grads):
+        return grads * self.params["a"] + grads.sum(0, keepdim=True)
+
+
+def test_what_is_added_up_in_place_begins_as_it_was_before(tmp_path):
+    model = Sequential(Linear(2, 2, "fc1"), Gathers())
+    loss_fn, optimizer = MeanSquaredErrorLoss(model), Momentum(0.001, model)
+    path = export_training_step(model, loss_fn, optimizer, tmp_path / "step.onnx")
+    assert_trains_alike(path, model, loss_fn, optimizer, torch.randn(9, 2), torch.randn(9, 2))
+
+
 class Counted(Op):
     """y = n x,  dy/dx = n,  in its n-th forward."""
 

@@ -75,15 +75,21 @@ class OpModule(nn.Module):
             self.register_buffer(key, buffer)
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        for module in self.modules():
-            if isinstance(module, OpModule):
-                module._check_shared()
-        return _by_hand(self.op, *inputs)
+        parts = [module for module in self.modules() if isinstance(module, OpModule)]
+        for part in parts:
+            part._check_shared()
+        outputs = _by_hand(self.op, *inputs)
+        for part in parts:
+            part._buffers.update(dict_of(part.op, "buffers"))  # an op may keep new ones
+        return outputs
 
     def _check_shared(self) -> None:
-        held = dict_of(self.op, "params")
-        for key, param in self.named_parameters(recurse=False):
-            if held.get(key) is not param:
+        if hasattr(self.op, "layers"):
+            return
+        held = dict_of(self.op, "params") | dict_of(self.op, "buffers")
+        ours = self._parameters | self._buffers
+        for key in held | ours:
+            if held.get(key) is not ours.get(key):
                 raise RuntimeError(f"{self.op}: {key} was replaced since as_module made a module")
 
     def train(self, mode: bool = True) -> "OpModule":

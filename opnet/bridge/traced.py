@@ -59,11 +59,13 @@ class Traced(Kernels):
         return found
 
     def meet(self, kernel: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        known = [t for t in tree_leaves((args, kwargs)) if id(t) in self.values]
+        if known:
+            self._before(kernel, args)
         outputs = kernel(*args, **kwargs)
         if torch.Tag.nondeterministic_seeded in kernel.tags:
             raise Untraceable(f"draws at random, by torch's {kernel._schema.name}")
         name = str(kernel._schema.name).removeprefix("aten::")
-        known = [t for t in tree_leaves((args, kwargs)) if id(t) in self.values]
         if not known or name in ANONYMOUS:
             return outputs  # is as it is
         if name == "_local_scalar_dense":
@@ -75,6 +77,12 @@ class Traced(Kernels):
             if self.of_sizes.issuperset(id(t) for t in known):
                 self.of_sizes.add(id(tensor))
         return outputs
+
+    def _before(self, kernel: Any, args: tuple[Any, ...]) -> None:
+        """What the kernel is going to write into is a constant until then."""
+        for tensor, spec in zip(args, kernel._schema.arguments, strict=False):
+            if spec.alias_info and spec.alias_info.is_write and id(tensor) not in self.values:
+                self.bind(tensor, self.graph.constant(tensor))
 
     def _read(self, tensor: Tensor, number: Any) -> Any:
         if isinstance(number, float):

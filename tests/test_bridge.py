@@ -120,9 +120,14 @@ def test_names_are_those_of_a_checkpoint():
     ]
 
 
-def test_by_torchs_adam_an_op_in_a_torch_model_becomes_what_opnets_adam_makes_of_it():
-    X, y = torch.randn(64, 3), torch.rand(64, 1)
-    torchs = nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 4), nn.Linear(4, 1))
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"), [(torch.float32, 1e-6), (torch.float64, 1e-12)], ids=str
+)
+def test_by_torchs_adam_an_op_in_a_torch_model_becomes_what_opnets_adam_makes_of_it(
+    dtype, tolerance
+):
+    X, y = torch.randn(64, 3, dtype=dtype), torch.rand(64, 1, dtype=dtype)
+    torchs = nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 4), nn.Linear(4, 1)).to(dtype)
     ops = from_module(torchs)
     ops.layers[2:3] = [copy.deepcopy(ops.layers[2]), Square()]
     torchs[2] = nn.Sequential(as_module(copy.deepcopy(ops.layers[2])), as_module(Square()))
@@ -134,9 +139,9 @@ def test_by_torchs_adam_an_op_in_a_torch_model_becomes_what_opnets_adam_makes_of
         nn.functional.mse_loss(torchs(X), y).backward()
         theirs.step()
     first = ops.layers[0].params["W"]
-    assert (first - from_module(torchs[0]).params["W"]).abs().max() < 1e-6
+    assert (first - from_module(torchs[0]).params["W"]).abs().max() < tolerance
     for key, param in ops.layers[2].params.items():
-        assert (param - torchs[2][0].op.params[key]).abs().max() < 1e-6
+        assert (param - torchs[2][0].op.params[key]).abs().max() < tolerance
 
 
 def test_what_either_side_writes_is_in_both(moons, job, tmp_path):
@@ -312,6 +317,11 @@ def test_what_was_written_to_since_gives_no_wrong_gradient():
     ("made", "error", "said"),
     [
         (lambda: as_module(Linear), TypeError, "as_module: came the class Linear, wanted an op"),
+        (
+            lambda: as_function(Tanh())(torch.ones(1, 1), torch.ones(1, 1)),
+            TypeError,
+            "Tanh: came 2 inputs, torch's walk back wants 1",
+        ),
         (lambda: as_function(3), TypeError, "as_function: came a int, wanted an op"),
         (
             lambda: as_function(BinaryCrossEntropyLoss(Model_MLP_L2(2, 5, 1))),

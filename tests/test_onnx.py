@@ -370,7 +370,7 @@ def test_a_wrong_rule_is_found_before_anything_is_written(tmp_path, monkeypatch)
 
 
 class Gathers(Op):
-    """y = a x + sum_n x,  dL/da = sum g x, added up in place."""
+    """y = a x + mean_n x,  dL/da = sum g x, added up in place."""
 
     def __init__(self):
         self.params = {"a": torch.ones(1, 2)}
@@ -379,7 +379,7 @@ class Gathers(Op):
     def forward(self, inputs):
         self.inputs = inputs
         total = torch.zeros(1, 2, dtype=inputs.dtype)
-        total += inputs.sum(0)
+        total += inputs.mean(0)
         return inputs * self.params["a"] + total
 
     def backward_params(self, grads):
@@ -387,7 +387,7 @@ class Gathers(Op):
         self.grads["a"] += (grads * self.inputs).sum(0, keepdim=True)
 
     def backward_inputs(self, grads):
-        return grads * self.params["a"] + grads.sum(0, keepdim=True)
+        return grads * self.params["a"] + grads.mean(0, keepdim=True)
 
 
 def test_what_is_added_up_in_place_begins_as_it_was_before(tmp_path):

@@ -275,6 +275,8 @@ OTHERS = {  # kernels that no op of opnet calls, and a learner's may
     "stack, select, transpose": lambda x: torch.stack([x, -x])[1].T.contiguous().T,
     "sums": lambda x: x.sum() + x.mean() + x.sum(0) + x.mean(1, keepdim=True),
     "whole numbers": lambda x: (x > 0).long() * 0.5 + (x > 0).long() / 2,
+    "counts": lambda x: x * (x > 0).sum(0) + (x > 0).sum() + (x > 0).long().sum(1, keepdim=True),
+    "sums in another dtype": lambda x: x + x.sum(0, dtype=torch.float64).to(x) + x.long().sum(0),
     "half": lambda x: x.half().float() * 0 + x,
     "rsub": lambda x: torch.rsub(x, x * x, alpha=2) + torch.sub(x, x, alpha=3),
     "addmm": lambda x: torch.addmm(torch.ones(2), x, torch.eye(2), beta=2, alpha=3),

@@ -79,12 +79,22 @@ def subtracted(x: Value, other: Any, alpha: Any = 1) -> Value:
     return x - (scaled(other, alpha) if isinstance(other, Value) else other * alpha)
 
 
+def total(x: Value, axes: Any = None, keepdim: bool = False, dtype: Any = None) -> Value:
+    """Of whole numbers, as of what is true or false, in int64."""
+    of_x = x.dtype if x.dtype.is_floating_point else torch.int64
+    return x.to(dtype or of_x).sum(axes, keepdim)
+
+
+def mean(x: Value, axes: Any = None, keepdim: bool = False, dtype: Any = None) -> Value:
+    return x.to(dtype or x.dtype).mean(axes, keepdim)
+
+
 def var_mean(x: Value, axes: Any, correction: float = 1, keepdim: bool = False) -> Any:
     if correction != 0:
         raise NotImplementedError("var_mean of another correction than 0")
-    mean = x.mean(axes, keepdim=True)
-    variance = power(x - mean, 2).mean(axes, keepdim)
-    return variance, mean if keepdim else x.mean(axes)
+    m = x.mean(axes, keepdim=True)
+    variance = power(x - m, 2).mean(axes, keepdim)
+    return variance, m if keepdim else x.mean(axes)
 
 
 def largest(x: Value, axis: int, keepdim: bool = False) -> Any:
@@ -202,8 +212,8 @@ RULES: dict[str, Rule] = {
     "addcmul": lambda x, a, b, value=1: x + scaled(a * b, value),
     "addcdiv": lambda x, a, b, value=1: x + scaled(a / b, value),
     "masked_fill": lambda x, mask, number: mask.where(number, x),
-    "sum": lambda x, axes=None, keepdim=False, **_: x.sum(axes, keepdim),
-    "mean": lambda x, axes=None, keepdim=False, **_: x.mean(axes, keepdim),
+    "sum": total,
+    "mean": mean,
     "var_mean": var_mean,
     "max": largest,
     "amax": lambda x, axes=None, keepdim=False: x.reduced("ReduceMax", axes, keepdim),

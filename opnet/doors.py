@@ -2,27 +2,28 @@
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor
 
 from .tensors import check_dense, described
 
+Rule = TypeVar("Rule", bound=Callable[..., Any])
 REMEMBERED = ("inputs", "outputs", "labels")
 
 
-def without_graph(rule: Callable[..., Any]) -> Callable[..., Any]:
+def without_graph(rule: Rule) -> Rule:
     """Run `rule` without building an autograd graph; costs nothing where grad mode is off."""
 
     @functools.wraps(rule)
-    def ungraphed(*args: Any) -> Any:
+    def ungraphed(*args: Any, **options: Any) -> Any:
         if torch.is_grad_enabled():
             with torch.no_grad():
-                return rule(*args)
-        return rule(*args)
+                return rule(*args, **options)
+        return rule(*args, **options)
 
-    return ungraphed
+    return cast(Rule, ungraphed)
 
 
 def door_of(rule: Callable[..., Any]) -> Callable[..., Any]:

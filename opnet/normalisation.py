@@ -121,14 +121,15 @@ class BatchNorm(Normalisation):
             raise ValueError(f"{self}: {came}, wanted at least one row in training")
         axes = tuple(range(inputs.ndim - 1))
         variance, mean = torch.var_mean(inputs, dim=axes, correction=0, keepdim=True)
-        self._move("running_mean", mean)
-        if rows > 1:
-            self._move("running_var", variance * (rows / (rows - 1)))
+        several = 1 - 1 // rows  # 0 of one row; no branch, which a file of ONNX could not take
+        self._move("running_mean", mean, self.momentum)
+        unbiased = variance * (rows / (rows - several))
+        self._move("running_var", unbiased, self.momentum * several)
         return mean, variance, axes
 
-    def _move(self, key: str, seen: Tensor) -> None:
+    def _move(self, key: str, seen: Tensor, by: float) -> None:
         running = self.buffers[key]
-        running.lerp_(seen.detach().reshape(running.shape), self.momentum)
+        running.add_(seen.detach().reshape(running.shape) - running, alpha=by)
 
 
 class Rescale(Op):

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from .ahead import blocks
 from .blocks import Gradient, Tally, Together, reusing
+from .doors import without_graph
 from .op import forward_of, has_halves, walk_back
 from .rows import Source
 from .walk import named_ops, untouched
@@ -19,6 +20,7 @@ from .walk import named_ops, untouched
 OfRows = Callable[[Tensor, Tensor], Tensor]  # a score row by row
 
 
+@without_graph
 def training_step(
     model: Any,
     loss_fn: Any,

@@ -14,6 +14,8 @@ from torch import Tensor
 
 from .errors import check_name
 
+Box = dict[str, Any] | list[Any]
+
 
 def every_op(model: Any) -> Iterator[Any]:
     """The model, its layers and theirs, containers before what they hold."""
@@ -195,25 +197,34 @@ def _holding(op: Any) -> Callable[[], None]:
 
     A learner's op may write into the tensors that it holds: it gets copies in the meantime.
     """
+    boxes = [(box, copy.copy(box)) for box in boxes_of(op)]
     held = dict(attributes(op))
-    boxes = [(box, copy.copy(box)) for box in held.values() if isinstance(box, (dict, list))]
     sources = [(g, g.get_state()) for g in held.values() if isinstance(g, torch.Generator)]
     if not type(op).__module__.startswith("opnet."):
         kept = {id(held.get("params")), id(held.get("grads"))}
-        for box in (attributes(op), *(b for b, _ in boxes if isinstance(b, dict))):
-            if id(box) not in kept:
+        for box, _ in boxes:
+            if id(box) not in kept and isinstance(box, dict):
                 box.update({k: t.clone() for k, t in box.items() if isinstance(t, Tensor)})
 
     def put_back() -> None:
-        attributes(op).clear()
-        attributes(op).update(held)
         for box, content in boxes:
-            box.clear()
-            box.update(content) if isinstance(box, dict) else box.extend(content)
+            refill(box, content)
         for generator, start in sources:
             generator.set_state(start)
 
     return put_back
+
+
+def boxes_of(op: Any) -> list[Box]:
+    """Its attributes, and the dicts and lists among them: where a forward leaves what it keeps."""
+    held = attributes(op)
+    return [held, *(value for value in held.values() if isinstance(value, (dict, list)))]
+
+
+def refill(box: Box, content: Any) -> None:
+    """Put this content in the place of what the box holds."""
+    box.clear()
+    box.update(content) if isinstance(box, dict) else box.extend(content)
 
 
 def _version(tensor: Tensor) -> int:

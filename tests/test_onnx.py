@@ -29,6 +29,7 @@ from opnet import (
     Model_MLP_L2,
     Momentum,
     Op,
+    Optimizer,
     RMSprop,
     Sequential,
     Softmax,
@@ -209,6 +210,15 @@ def test_every_loss_trains_by_a_file(case, tmp_path):
     assert_trains_alike(path, model, loss_fn, optimizer, X, y)
 
 
+@pytest.mark.parametrize("width", [13, 17, 26, 34, 39, 51])
+def test_no_width_and_no_weights_keep_a_step_from_being_written(width, tmp_path):
+    ops = Linear(2, width, "fc1"), BatchNorm(width), GELU(), Linear(width, 1, "fc2")
+    model = Sequential(*ops)
+    loss_fn, optimizer = MeanSquaredErrorLoss(model), Adam(0.01, model)
+    assert export_onnx(model, tmp_path / "model.onnx").exists()
+    assert export_training_step(model, loss_fn, optimizer, tmp_path / "step.onnx").exists()
+
+
 def test_an_op_of_a_learners_trains_by_a_file(tmp_path):
     model = Sequential(PlainLinear(2, 3, "fc1"), Bump(), Linear(3, 1, "fc2"))
     loss_fn, optimizer = MeanSquaredErrorLoss(model), Adam(0.1, model)
@@ -257,12 +267,16 @@ OTHERS = {  # kernels that no op of opnet calls, and a learner's may
     "silu, leaky relu, hardtanh": lambda x: F.silu(x) + F.leaky_relu(x, 0.2) + F.hardtanh(x),
     "cube": lambda x: x**3,
     "sin, cos, floor, sign, erf": lambda x: x.sin() + x.cos() + x.floor() + x.sign() + x.erf(),
+    "numbers of elements": lambda x: x / x.numel() + x / float(x.numel()),
+    "floor_divide": lambda x: x // 0.5 + 1 // (x.abs() + 1),
     "maximum, minimum": lambda x: torch.maximum(x, x * x) - torch.minimum(x, -x),
     "zero, fill, copy": lambda x: (x * 1).zero_() + (x * 1).fill_(2) + (x * 2).copy_(x),
     "slice, cat": lambda x: torch.cat([x[:, 1:], x[:, :1]], dim=-1),
     "stack, select, transpose": lambda x: torch.stack([x, -x])[1].T.contiguous().T,
     "sums": lambda x: x.sum() + x.mean() + x.sum(0) + x.mean(1, keepdim=True),
     "whole numbers": lambda x: (x > 0).long() * 0.5 + (x > 0).long() / 2,
+    "counts": lambda x: x * (x > 0).sum(0) + (x > 0).sum() + (x > 0).long().sum(1, keepdim=True),
+    "sums in another dtype": lambda x: x + x.sum(0, dtype=torch.float64).to(x) + x.long().sum(0),
     "half": lambda x: x.half().float() * 0 + x,
     "rsub": lambda x: torch.rsub(x, x * x, alpha=2) + torch.sub(x, x, alpha=3),
     "addmm": lambda x: torch.addmm(torch.ones(2), x, torch.eye(2), beta=2, alpha=3),
@@ -291,9 +305,15 @@ REFUSED = {
     "Strange: depends on the number of rows": lambda x: x * len(x),
     "Strange: depends on the number of ": lambda x: x.expand(len(x), 2) * torch.ones(len(x), 1),
     "Strange: reads values back": lambda x: x * (2 * float(x[0, 0])),
+    "Strange: reads valu": lambda x: x * max(float(x.mean()), 0.5),
+    "Strange: reads values bac": lambda x: x * abs(x.mean().item()),
+    "Strange: reads values ba": lambda x: x + torch.from_numpy(x.numpy().mean(0)),
+    "Strange: reads values b": lambda x: x + torch.tensor(x.tolist()).mean(0),
+    "Strange: no rule in ONNX for such a floor_divide: whole": lambda x: x * (x.long() // 2),
+    "outputs: ONNX computes other values in another run, on 1 row": lambda x: x * (len(x) > 20),
     "Strange: reads values": lambda x: x if x.square().sum() > 0 else -x,
     "Strange: reads a view of what was written in place": viewed,
-    "does not run in float64, in which": lambda x: x @ CONSTANT,
+    "does not run in float64, or on 1 row, to compare values: ": lambda x: x @ CONSTANT,
     "Strange: draws at random, by torch's aten::rand": torch.rand_like,
 }
 
@@ -310,11 +330,131 @@ def test_what_cannot_be_written_is_refused_by_name_and_the_old_file_stays(said, 
     assert [*tmp_path.iterdir()] == [path]
 
 
+class Squares(Op):
+    """y = (x, x^2),  of I columns 2 I."""
+
+    def __init__(self, columns=None):
+        self.input_size = columns
+
+    def forward(self, inputs):
+        return torch.cat([inputs, inputs**2], dim=-1)
+
+    def backward_inputs(self, grads):
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        (PlainLinear(1, 3, "fc"), "PlainLinear does not run on 9 columns: mat1 and mat2 shapes"),
+        (torch.nn.Linear(2, 3), "Linear does not run on 9 columns: mat1 and mat2 shapes"),
+        (Sequential(Squares(), Linear(4, 1)), "Sequential does not run on 4 columns: Linear"),
+    ],
+)
+def test_a_guessed_number_of_columns_is_named(model, said, tmp_path):
+    with pytest.raises(ValueError, match=f"^export_onnx: {said}") as error:
+        export_onnx(model, tmp_path / "x.onnx")
+    assert str(error.value).endswith("; an op tells its own by input_size")
+    assert len(str(error.value).splitlines()) == 1
+
+
+def test_an_op_that_tells_its_columns_stands_in_front(tmp_path):
+    model, X = Sequential(Squares(2), Linear(4, 1)), torch.randn(3, 2)
+    path = export_onnx(model, tmp_path / "x.onnx")
+    torch.testing.assert_close(outputs_of(path, X), model(X), rtol=1e-6, atol=1e-6)
+
+
 def test_a_wrong_rule_is_found_before_anything_is_written(tmp_path, monkeypatch):
     monkeypatch.setitem(opnet.bridge.rules.RULES, "tanh", lambda x: x)
     with pytest.raises(ValueError, match="export_onnx: outputs: ONNX computes other values"):
         export_onnx(Sequential(Linear(2, 2), Tanh()), tmp_path / "model.onnx")
     assert not [*tmp_path.iterdir()]
+
+
+class Gathers(Op):
+    """y = a x + mean_n x,  dL/da = sum g x, added up in place."""
+
+    def __init__(self):
+        self.params = {"a": torch.ones(1, 2)}
+        self.grads = {"a": torch.zeros(1, 2)}
+
+    def forward(self, inputs):
+        self.inputs = inputs
+        total = torch.zeros(1, 2, dtype=inputs.dtype)
+        total += inputs.mean(0)
+        return inputs * self.params["a"] + total
+
+    def backward_params(self, grads):
+        self.grads["a"].zero_()
+        self.grads["a"] += (grads * self.inputs).sum(0, keepdim=True)
+
+    def backward_inputs(self, grads):
+        return grads * self.params["a"] + grads.mean(0, keepdim=True)
+
+
+def test_what_is_added_up_in_place_begins_as_it_was_before(tmp_path):
+    model = Sequential(Linear(2, 2, "fc1"), Gathers())
+    loss_fn, optimizer = MeanSquaredErrorLoss(model), Momentum(0.001, model)
+    path = export_training_step(model, loss_fn, optimizer, tmp_path / "step.onnx")
+    assert_trains_alike(path, model, loss_fn, optimizer, torch.randn(9, 2), torch.randn(9, 2))
+
+
+class Counted(Op):
+    """y = n x,  dy/dx = n,  in its n-th forward."""
+
+    n = 0
+
+    def forward(self, inputs):
+        self.n += 1
+        return inputs * self.n
+
+    def backward_inputs(self, grads):
+        return grads * self.n
+
+
+class OwnMomentum(Optimizer):
+    """Keeps its velocity where no file looks for it."""
+
+    def __init__(self, *how):
+        super().__init__(*how)
+        self.v = {}
+
+    def step(self):
+        for key, (p, g, _) in enumerate(self.walk()):
+            self.v[key] = self.v.get(key, 0) * 0.9 + g
+            p.sub_(self.v[key] * 0.1)
+
+
+class OwnAdam(Optimizer):
+    """Counts its steps where no file looks for them."""
+
+    t = 0
+
+    def step(self):
+        self.t += 1
+        for p, g, _ in self.walk():
+            p.sub_(g / self.t)
+
+
+@pytest.mark.parametrize("kind", [OwnMomentum, OwnAdam, BatchGD])
+def test_what_a_step_keeps_outside_of_its_inputs_is_found(kind, tmp_path):
+    model = Sequential(Linear(2, 2), Counted() if kind is BatchGD else Tanh())
+    path = tmp_path / "step.onnx"
+    with pytest.raises(ValueError, match=r"ONNX computes other values in another run, on 1 row$"):
+        export_training_step(model, MeanSquaredErrorLoss(model), kind(0.1, model), path)
+    assert not path.exists()
+
+
+def test_a_batch_norm_trains_by_a_file_on_one_row_and_on_many(tmp_path):
+    model = Sequential(Linear(2, 3, "fc1"), BatchNorm(3, "bn"), Linear(3, 1, "fc2"))
+    loss_fn, optimizer = MeanSquaredErrorLoss(model), Momentum(0.01, model)
+    path = export_training_step(model, loss_fn, optimizer, tmp_path / "step.onnx")
+    for rows in (1, 7, 1, 300):
+        X, y = torch.randn(rows, 2), torch.randn(rows, 1)
+        found = trained_by_file(path, model, optimizer, X, y, [0.1])
+        wanted = trained(model, loss_fn, optimizer, X, y, [0.1])
+        torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-5)
+        assert all(t.isfinite().all() for t in found[0].values())
 
 
 def test_training_steps_that_cannot_be_written_are_refused(tmp_path):
@@ -335,7 +475,6 @@ def test_training_steps_that_cannot_be_written_are_refused(tmp_path):
 def test_a_path_that_cannot_be_written_is_refused_in_one_line(tmp_path):
     taken = tmp_path / "taken"
     taken.mkdir()
-    (tmp_path / "taken.new").write_text("of a writer that was killed")
     with pytest.raises(ValueError, match="taken: cannot be written: Is a directory"):
         export_onnx(Tanh(), taken)
     with pytest.raises(ValueError, match="path is '', wanted a path"):

@@ -2,11 +2,13 @@
 
 import copy
 import json
+import random
 import re
 import shutil
 import subprocess
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 import torch
 from book import BookLogistic, PlainLinear
@@ -35,6 +37,7 @@ from opnet import (
     plots,
 )
 from opnet.step import training_step
+from opnet.tracing.page import COLUMNS
 from opnet.walk import dict_of, every_op, every_part, named_ops, state
 from runners import RunnerV2_1, Traces
 
@@ -194,6 +197,78 @@ def test_the_lines_of_the_chain_rule_stand_beside_what_they_made():
     assert "def backward_params(self, grads" in fc1.source
 
 
+class Branched(Op):
+    """y = last(f(x) + x),  beside which a sum stands."""
+
+    def __init__(self):
+        self.layers = [Tanh(), Linear(2, 1, "last")]
+
+    def forward(self, inputs):
+        return self.layers[1].forward(self.layers[0].forward(inputs) + inputs)
+
+    def backward(self, grads):
+        grads = self.layers[1].backward(grads)
+        return self.layers[0].backward(grads * 2) + grads
+
+
+def test_a_gradient_has_the_name_of_the_op_only_where_it_came_from_there_as_it_is():
+    model = Branched()
+    tanh, last, _ = opnet.trace(
+        model, MeanSquaredErrorLoss(model), torch.randn(4, 2), torch.rand(4, 1)
+    ).lines
+    assert shown(tanh.backward)["dL/d outputs"].rule == "g = dL/d outputs"
+    assert shown(last.backward)["dL/d outputs"].rule == "g = dL/d predictions"
+
+
+class First(PlainLinear):
+    """y = x W + b, and gives nothing back, as nobody reads it."""
+
+    def backward(self, grads):
+        super().backward(grads)
+
+
+def test_a_first_op_need_not_send_anything_back():
+    model = Sequential(First(2, 3, "fc1"), Tanh())
+    fc1, *_ = opnet.trace(
+        model, MeanSquaredErrorLoss(model), torch.randn(4, 2), torch.rand(4, 3)
+    ).lines
+    assert fc1.gradient > 0
+    assert "dL/d inputs" not in shown(fc1.backward)
+    assert shown(fc1.backward)["dL/d outputs"].rule == "g = dL/d inputs of Tanh_1"
+
+
+class Rolls(Op):
+    """y = x + noise, from whatever source of random numbers there is."""
+
+    def forward(self, inputs):
+        return inputs + random.random() + np.random.rand() + torch.rand(1)
+
+    def backward_inputs(self, grads):
+        return grads
+
+
+def test_a_trace_draws_from_no_one():
+    def drawn():
+        return torch.rand(1).item(), random.random(), np.random.rand()
+
+    def seed():
+        torch.manual_seed(1)
+        random.seed(1)
+        np.random.seed(1)
+
+    model = Sequential(Linear(2, 2), Rolls())
+    seed()
+    wanted = drawn()
+    seed()
+    opnet.trace(
+        model,
+        MeanSquaredErrorLoss(model),
+        torch.randn(4, 2, generator=torch.Generator()),
+        torch.zeros(4, 2),
+    )
+    assert drawn() == wanted
+
+
 def test_a_trace_leaves_no_trace():
     X, y = make_moons(20, seed=0)
     model = Sequential(Linear(2, 3), BatchNorm(3), Dropout(0.5), Linear(3, 1), Logistic())
@@ -286,6 +361,20 @@ def test_values_that_are_not_finite_are_shown_too(tmp_path):
     assert '<td class="x">inf</td>' in found.save_html(tmp_path / "x.html").read_text()
 
 
+@pytest.mark.parametrize("tiny", [5e-324, 1e-310, 1e-40])
+def test_the_smallest_numbers_are_shown_too(tiny, tmp_path):
+    model = Sequential(Linear(1, 1, "fc1", dtype=torch.float64), Tanh())
+    X = torch.full((2, 1), tiny, dtype=torch.float64)
+    found = opnet.trace(model, MeanSquaredErrorLoss(model), X, torch.zeros_like(X))
+    assert found.save_html(tmp_path / "x.html").exists()
+
+
+def test_each_number_of_a_line_has_its_name_for_narrow_windows(page):
+    names = re.findall(r'data-name="([^"]+)"', page.read_text().partition("</summary>")[0])
+    assert names == [*COLUMNS[1:]]
+    assert "attr(data-name)" in page.read_text()
+
+
 def test_a_page_that_cannot_be_written_leaves_the_old_one(tmp_path):
     X, y = make_moons(10, seed=0)
     found = opnet.trace(*moons_model(), X, y)
@@ -368,6 +457,13 @@ def test_a_resumed_run_goes_on_with_its_flow(moons, tmp_path):
             lambda: opnet.trace(*moons_model(), 5, 6, optimizer=BatchGD),
             TypeError,
             "trace: optimizer is <class 'opnet.optimizers.BatchGD'>, wanted one, with a step",
+        ),
+        (
+            lambda: opnet.trace(
+                *moons_model(), 5, 6, optimizer=torch.optim.SGD([torch.ones(1)], 0.1)
+            ),
+            TypeError,
+            "trace: optimizer is SGD of torch, which reads no grads of ops, wanted one of",
         ),
         (
             lambda: opnet.trace(*moons_model(), 5, 6, optimizer=BatchGD(0.1, Tanh())),

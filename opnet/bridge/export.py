@@ -6,32 +6,38 @@ same both times would hold for those rows only.
 """
 
 import contextlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..errors import check_path
+from ..errors import check_path, plain
 from ..gradcheck.copies import copy_of
 from ..op import forward_of
 from ..optimizer import Optimizer
 from ..step import training_step
 from ..summary import columns_of
 from ..walk import check_model, dict_of, every_part, named_ops, set_training, state
-from .file import Port, Trace, written
-from .traced import Traced, traced
-from .values import Graph, Value, onnx_type
+from .file import Arrays, Port, Trace, arrays, written
+from .traced import traced
+from .values import Graph, Untraceable, Value
+
+Comes = Callable[[int], list[Port]]  # rows -> inputs
+Goes = Callable[[list[Port]], list[Port]]  # inputs -> outputs
 
 
 def export_onnx(model: Any, path: str | Path) -> Path:
     """Write `outputs` = model(`inputs`) in eval mode as an ONNX file for any number of rows.
 
-    inputs [N, I], outputs [N, O]; the weights are called as in a checkpoint, `fc1.W`. The file has
-    passed ONNX's full check, and gave in ONNX's own evaluation what the model gives. It stands
-    whole or not at all. ValueError that names the op, and the kernel, for what has no rule, reads
-    values back, draws, or depends on the number of rows; TypeError for no model; ImportError
-    without the package onnx: `pip install 'opnet[onnx]'`.
+    inputs [N, I], outputs [N, O]; the weights are called as in a checkpoint, `fc1.W`. I is what the
+    first op says that knows its own, by a W or an `input_size`. The file has passed ONNX's full
+    check, and gave in ONNX's own evaluation what the model gives, on many rows and on one. It
+    stands whole or not at all. ValueError that names the op, and the kernel, for what has no rule,
+    reads values back, draws, or depends on the number of rows, and for a model that does not run on
+    I columns; TypeError for no model; ImportError without the package onnx:
+    `pip install 'opnet[onnx]'`.
     Source: ONNX, opset 18.
     """
     check_model("export_onnx", model)
@@ -44,7 +50,8 @@ def export_training_step(model: Any, loss_fn: Any, optimizer: Any, path: str | P
 
     Inputs: X [N, I], y, as the loss takes it, lr, each param (`fc1.W`) and buffer, and what the
     optimizer keeps (`fc1.W.mean`). Outputs: loss, and of each of these the value after the step,
-    as `fc1.W.next`. What cannot be written is refused as by `export_onnx`, as are ops that draw.
+    as `fc1.W.next`. What cannot be written is refused as by `export_onnx`, as are ops that draw,
+    and ops and optimizers that keep from step to step what is none of these.
     TypeError for an optimizer that is no opnet.Optimizer, ValueError for a loss or an optimizer of
     another model.
     Source: ONNX, opset 18.
@@ -64,40 +71,83 @@ def export_training_step(model: Any, loss_fn: Any, optimizer: Any, path: str | P
 def _forward(model: Any, rows: int, wide: bool) -> Trace:
     graph, model, columns = Graph(rows), copy_of(model, wide=wide), columns_of(model)
     set_training(every_part(model), False)
-    inputs = Port("inputs", _drawn(model, rows, wide), ["rows", columns or "columns"])
-    weights = _named_state(model)
-    with traced(graph, model) as tracing:
-        fed = _take(tracing, [inputs, *weights])
-        outputs = forward_of(model)(inputs.tensor)
-        dims = ["rows", *outputs.shape[1:]] if columns else ["rows", *[None] * (outputs.ndim - 1)]
-        given = [Port("outputs", outputs, dims)]
-        return Trace(graph, [inputs], weights, given, fed, _give(tracing, given))
+
+    def comes(rows: int) -> list[Port]:
+        X, _ = _tried(model, rows, wide)
+        return [Port("inputs", X, ["rows", columns or "columns"])]
+
+    def goes(inputs: list[Port]) -> list[Port]:
+        outputs = forward_of(model)(inputs[0].tensor)
+        free = outputs.shape[1:] if columns else [None] * (outputs.ndim - 1)
+        return [Port("outputs", outputs, ["rows", *free])]
+
+    return _traced(graph, model, _named_state(model), comes, goes)
 
 
 def _step(parts: tuple[Any, Any, Any], rows: int, wide: bool) -> Trace:
     graph, (model, loss_fn, optimizer) = Graph(rows), copy_of(parts, wide=wide)
     set_training(every_part(model), True)
-    X = _drawn(model, rows, wide)
-    y = _labels(loss_fn, forward_of(model)(X))
-    optimizer.lr = torch.tensor(0.1 / rows, dtype=torch.float64)
-    inputs = [Port("X", X, ["rows", *X.shape[1:]]), Port("y", y, ["rows", *y.shape[1:]])]
-    counters = _counters(optimizer, rows)
-    inputs += [Port("lr", optimizer.lr, []), *_named_state(model), *_memory(optimizer, counters)]
-    with traced(graph, model) as tracing:
-        fed = _take(tracing, inputs)
+    optimizer.lr = torch.tensor(0.1 / _few(rows), dtype=torch.float64)
+    counters = _counters(optimizer, _few(rows))
+
+    def kept() -> list[Port]:
+        return [*_named_state(model), *_memory(optimizer, counters)]
+
+    def comes(rows: int) -> list[Port]:
+        X, predicts = _tried(model, rows, wide)
+        y = _labels(loss_fn, predicts)
+        given = [Port("X", X, ["rows", *X.shape[1:]]), Port("y", y, ["rows", *y.shape[1:]])]
+        return [*given, Port("lr", optimizer.lr, []), *kept()]
+
+    def goes(inputs: list[Port]) -> list[Port]:
         graph.scope = "step"
-        _, loss = training_step(model, loss_fn, optimizer, X, y)
-        after = [*_named_state(model), *_memory(optimizer, counters)]
-        given = [Port("loss", loss, [])]
-        given += [port._replace(name=f"{port.name}.next") for port in after]
-        return Trace(graph, inputs, [], given, fed, _give(tracing, given))
+        X, y, *_ = inputs
+        _, loss = training_step(model, loss_fn, optimizer, X.tensor, y.tensor)
+        after = [port._replace(name=f"{port.name}.next") for port in kept()]
+        return [Port("loss", loss, []), *after]
+
+    return _traced(graph, model, [], comes, goes)
 
 
-def _drawn(model: Any, rows: int, wide: bool) -> Tensor:
-    columns = columns_of(model) or rows + 1
+def _traced(graph: Graph, model: Any, weights: list[Port], comes: Comes, goes: Goes) -> Trace:
+    inputs = comes(graph.rows)
+    fed = arrays([*inputs, *weights])
+    with traced(graph, model) as tracing:
+        for port in (*inputs, *weights):
+            value = Value(graph, port.name, port.dtype, port.tensor.ndim)
+            tracing.bind(port.tensor, value.to(port.tensor.dtype))
+        outputs = goes(inputs)
+        tracing.check_used()
+        for port in outputs:
+            graph.give(tracing.value(port.tensor).to(port.dtype), port.name)
+
+    @torch.no_grad()
+    def again(rows: int) -> tuple[Arrays, Arrays]:
+        inputs = comes(rows)
+        fed = arrays(inputs)
+        return fed, arrays(goes(inputs))
+
+    return Trace(graph, inputs, weights, outputs, fed, arrays(outputs), again)
+
+
+def _few(rows: int) -> int:
+    """A small number, another one in each trace."""
+    return rows % 100
+
+
+def _tried(model: Any, rows: int, wide: bool) -> tuple[Tensor, Tensor]:
+    """Rows that the model runs on, and its outputs."""
+    columns = columns_of(model) or _few(rows)
     like = next((t for t in state(model) if t.is_floating_point()), torch.empty(0))
     X = torch.randn(rows, columns, generator=torch.Generator().manual_seed(rows))
-    return X.to(torch.float64 if wide else like.dtype)
+    X = X.to(torch.float64 if wide else like.dtype)
+    try:
+        return X, forward_of(model)(X)
+    except (RuntimeError, ValueError, TypeError, IndexError) as error:
+        if wide:
+            raise
+        said = f"{type(model).__name__} does not run on {columns} columns: {plain(error, most=120)}"
+        raise Untraceable(f"{said}; an op tells its own by input_size") from error
 
 
 def _labels(loss_fn: Any, predicts: Tensor) -> Tensor:
@@ -124,11 +174,11 @@ def _named_state(model: Any) -> list[Port]:
     ]
 
 
-def _counters(optimizer: Optimizer, rows: int) -> set[str]:
+def _counters(optimizer: Optimizer, start: int) -> set[str]:
     """What it keeps as numbers of Python: from now on tensors, with which it goes on to count."""
     counters = [kept for kept in optimizer.kept() if not isinstance(kept[1][kept[2]], Tensor)]
     for _, memory, name in counters:
-        memory[name] = torch.tensor(rows, dtype=torch.float64)
+        memory[name] = torch.tensor(start, dtype=torch.float64)
     return {place for place, *_ in counters}
 
 
@@ -137,19 +187,3 @@ def _memory(optimizer: Optimizer, counters: set[str]) -> list[Port]:
         Port(place, memory[name], [*memory[name].shape], counts=place in counters)
         for place, memory, name in optimizer.kept()
     ]
-
-
-def _take(tracing: Traced, ports: list[Port]) -> dict[str, Any]:
-    """Name the tensors; what they hold now, as the file would be fed with it."""
-    for port in ports:
-        onnx_type(port.dtype)  # refuses what ONNX has not
-        value = Value(tracing.graph, port.name, port.dtype, port.tensor.ndim)
-        tracing.bind(port.tensor, value.to(port.tensor.dtype))
-    return {port.name: port.tensor.to(port.dtype).numpy().copy() for port in ports}
-
-
-def _give(tracing: Traced, ports: list[Port]) -> dict[str, Any]:
-    tracing.check_used()
-    for port in ports:
-        tracing.graph.give(tracing.value(port.tensor).to(port.dtype), port.name)
-    return {port.name: port.tensor.to(port.dtype).numpy().copy() for port in ports}

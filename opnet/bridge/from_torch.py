@@ -142,7 +142,9 @@ RULES: dict[type[nn.Module], Rule] = {
         lambda module, name: HardTanh(name),
     ),
     nn.Softplus: _only(
-        lambda module: module.beta == 1, "beta=1", lambda module, name: Softplus(name)
+        lambda module: (module.beta, module.threshold) == (1, 20),
+        "beta=1 and threshold=20",
+        lambda module, name: Softplus(name),
     ),
     nn.GELU: _only(
         lambda module: module.approximate == "none",

@@ -1,5 +1,6 @@
 """Ops for torch: a function that autograd walks back by the op's own rule, a module around it."""
 
+import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -10,9 +11,19 @@ from torch import Tensor, nn
 
 from ..losses import Loss
 from ..op import Op, forward_of, has_halves
-from ..walk import attributes, dict_of, every_op, every_part, leaf_ops, named_layers, set_training
+from ..walk import (
+    Box,
+    boxes_of,
+    dict_of,
+    every_op,
+    every_part,
+    leaf_ops,
+    named_layers,
+    refill,
+    set_training,
+)
 
-Held = list[tuple[dict[str, Any], dict[str, Any]]]  # the attributes of a part, and what they were
+Held = list[tuple[Box, Box]]  # where a part of an op keeps things, and what stood there
 
 
 def as_function(op: Any) -> Callable[..., Tensor]:
@@ -64,15 +75,21 @@ class OpModule(nn.Module):
             self.register_buffer(key, buffer)
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        for module in self.modules():
-            if isinstance(module, OpModule):
-                module._check_shared()
-        return _by_hand(self.op, *inputs)
+        parts = [module for module in self.modules() if isinstance(module, OpModule)]
+        for part in parts:
+            part._check_shared()
+        outputs = _by_hand(self.op, *inputs)
+        for part in parts:
+            part._buffers.update(dict_of(part.op, "buffers"))  # an op may keep new ones
+        return outputs
 
     def _check_shared(self) -> None:
-        held = dict_of(self.op, "params")
-        for key, param in self.named_parameters(recurse=False):
-            if held.get(key) is not param:
+        if hasattr(self.op, "layers"):
+            return
+        held = dict_of(self.op, "params") | dict_of(self.op, "buffers")
+        ours = self._parameters | self._buffers
+        for key in held | ours:
+            if held.get(key) is not ours.get(key):
                 raise RuntimeError(f"{self.op}: {key} was replaced since as_module made a module")
 
     def train(self, mode: bool = True) -> "OpModule":
@@ -90,6 +107,9 @@ class OpModule(nn.Module):
 
 
 def _by_hand(op: Any, *inputs: Any) -> Tensor:
+    wanted = 2 if isinstance(op, Loss) else 1
+    if len(inputs) != wanted:
+        raise TypeError(f"{op}: came {len(inputs)} inputs, torch's walk back wants {wanted}")
     return _ByHand.apply(op, len(inputs), *inputs, *(slot.param for slot in _slots(op)))
 
 
@@ -101,8 +121,8 @@ class _ByHand(torch.autograd.Function):
         inputs = [x.detach() if isinstance(x, Tensor) else x for x in tensors[:count]]
         outputs = op(*inputs) if isinstance(op, Op) else forward_of(op)(*inputs)
         ctx.op, ctx.count = op, count
-        ctx.held = [(attributes(part), dict(attributes(part))) for part in every_part(op)]
-        kept = [*tensors, *(value for _, held in ctx.held for value in held.values())]
+        ctx.held = [(box, copy.copy(box)) for part in every_part(op) for box in _kept_in(part)]
+        kept = [*tensors, *(value for _, held in ctx.held for value in _values(held))]
         ctx.save_for_backward(*(value for value in kept if isinstance(value, Tensor)))
         return outputs.detach()
 
@@ -133,16 +153,33 @@ def _walked_back(op: Any, grads: Tensor, of_inputs: bool, of_params: bool) -> Te
 
 @contextmanager
 def _put_back(held: Held) -> Iterator[None]:
-    """Inside, the parts of an op hold what a forward has left, whatever they have done since."""
-    now = [(box, dict(box)) for box, _ in held]
+    """Inside, the parts of an op hold what a forward has left, whatever they have done since.
+
+    Where they have done nothing, what a backward does stays: it may take from what it keeps.
+    """
+    latest = [(box, copy.copy(box)) for box, then in held if not _same(box, then)]
     try:
         for box, then in held:
-            box.update(then)
+            refill(box, then)
         yield
     finally:
-        for box, latest in now:
-            box.clear()
-            box.update(latest)
+        for box, content in latest:
+            refill(box, content)
+
+
+def _kept_in(part: Any) -> list[Box]:
+    state = [dict_of(part, kind) for kind in ("params", "grads", "buffers")]
+    return [box for box in boxes_of(part) if not any(box is known for known in state)]
+
+
+def _values(box: Box) -> list[Any]:
+    return list(box.values()) if isinstance(box, dict) else box
+
+
+def _same(box: Box, then: Box) -> bool:
+    """Whether the very same objects stand in both, in one order, under the same keys."""
+    alike = [*map(id, _values(box))] == [*map(id, _values(then))]
+    return alike and (not isinstance(box, dict) or [*box] == [*then])
 
 
 class _Slot(NamedTuple):

@@ -43,12 +43,19 @@ def clamp(x: Value, low: Any = None, high: Any = None) -> Value:
 
 def power(x: Any, exponent: Any) -> Value:
     if isinstance(exponent, Value) and not isinstance(x, Value):
-        return exponent.graph.constant(torch.tensor(x, dtype=exponent.dtype)).by("Pow", exponent)
+        return exponent.number(x).by("Pow", exponent)
     return x * x if exponent == 2 else x.by("Pow", exponent)
 
 
 def divided(x: Value, other: Any) -> Value:
     return (x if x.dtype.is_floating_point else x.to(torch.get_default_dtype())) / other
+
+
+def floor_divide(x: Any, other: Any) -> Value:
+    like = x if isinstance(x, Value) else other
+    if not like.dtype.is_floating_point:
+        raise NotImplementedError("whole numbers")
+    return (x / other if x is like else like.number(x) / other).by("Floor")
 
 
 def lerp(a: Value, b: Value, weight: Any) -> Value:
@@ -72,12 +79,22 @@ def subtracted(x: Value, other: Any, alpha: Any = 1) -> Value:
     return x - (scaled(other, alpha) if isinstance(other, Value) else other * alpha)
 
 
+def total(x: Value, axes: Any = None, keepdim: bool = False, dtype: Any = None) -> Value:
+    """Of whole numbers, as of what is true or false, in int64."""
+    of_x = x.dtype if x.dtype.is_floating_point else torch.int64
+    return x.to(dtype or of_x).sum(axes, keepdim)
+
+
+def mean(x: Value, axes: Any = None, keepdim: bool = False, dtype: Any = None) -> Value:
+    return x.to(dtype or x.dtype).mean(axes, keepdim)
+
+
 def var_mean(x: Value, axes: Any, correction: float = 1, keepdim: bool = False) -> Any:
     if correction != 0:
         raise NotImplementedError("var_mean of another correction than 0")
-    mean = x.mean(axes, keepdim=True)
-    variance = power(x - mean, 2).mean(axes, keepdim)
-    return variance, mean if keepdim else x.mean(axes)
+    m = x.mean(axes, keepdim=True)
+    variance = power(x - m, 2).mean(axes, keepdim)
+    return variance, m if keepdim else x.mean(axes)
 
 
 def largest(x: Value, axis: int, keepdim: bool = False) -> Any:
@@ -182,7 +199,7 @@ RULES: dict[str, Rule] = {
     "erfc": lambda x: 1 - x.by("Erf"),
     "cosh": lambda x: (x.exp() + (-x).exp()) * 0.5,
     "rsqrt": lambda x: x.by("Sqrt").by("Reciprocal"),
-    "floor_divide": lambda x, other: (x / other).by("Floor"),
+    "floor_divide": floor_divide,
     "clamp": clamp,
     "clamp_min": clamp,
     "clamp_max": lambda x, high: clamp(x, None, high),
@@ -195,8 +212,8 @@ RULES: dict[str, Rule] = {
     "addcmul": lambda x, a, b, value=1: x + scaled(a * b, value),
     "addcdiv": lambda x, a, b, value=1: x + scaled(a / b, value),
     "masked_fill": lambda x, mask, number: mask.where(number, x),
-    "sum": lambda x, axes=None, keepdim=False, **_: x.sum(axes, keepdim),
-    "mean": lambda x, axes=None, keepdim=False, **_: x.mean(axes, keepdim),
+    "sum": total,
+    "mean": mean,
     "var_mean": var_mean,
     "max": largest,
     "amax": lambda x, axes=None, keepdim=False: x.reduced("ReduceMax", axes, keepdim),

@@ -16,6 +16,8 @@ from ..walk import attributes, named_ops
 from .rules import RULES
 from .values import Graph, Untraceable, Value
 
+READS = {Tensor.item, Tensor.tolist, Tensor.numpy, Tensor.__float__, Tensor.__int__}
+READS |= {Tensor.__index__, Tensor.__array__}  # into Python, where nothing is traced
 ANONYMOUS = ("new_empty", "empty", "empty_like", "empty_strided")  # give memory, and nothing in it
 
 
@@ -57,11 +59,13 @@ class Traced(Kernels):
         return found
 
     def meet(self, kernel: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        known = [t for t in tree_leaves((args, kwargs)) if id(t) in self.values]
+        if known:
+            self._before(kernel, args)
         outputs = kernel(*args, **kwargs)
         if torch.Tag.nondeterministic_seeded in kernel.tags:
             raise Untraceable(f"draws at random, by torch's {kernel._schema.name}")
         name = str(kernel._schema.name).removeprefix("aten::")
-        known = [t for t in tree_leaves((args, kwargs)) if id(t) in self.values]
         if not known or name in ANONYMOUS:
             return outputs  # is as it is
         if name == "_local_scalar_dense":
@@ -74,12 +78,22 @@ class Traced(Kernels):
                 self.of_sizes.add(id(tensor))
         return outputs
 
+    def _before(self, kernel: Any, args: tuple[Any, ...]) -> None:
+        """What the kernel is going to write into is a constant until then."""
+        for tensor, spec in zip(args, kernel._schema.arguments, strict=False):
+            if spec.alias_info and spec.alias_info.is_write and id(tensor) not in self.values:
+                self.bind(tensor, self.graph.constant(tensor))
+
     def _read(self, tensor: Tensor, number: Any) -> Any:
         if isinstance(number, float):
             self.numbers[number] = self.value(tensor)
         elif id(tensor) not in self.of_sizes:
             raise Untraceable("reads values back")
         return number
+
+    def holds_data(self, tensor: Any) -> bool:
+        """Whether it is named, and depends on more than numbers of elements."""
+        return id(tensor) in self.values and id(tensor) not in self.of_sizes
 
     def check_used(self) -> None:
         if self.numbers:
@@ -111,8 +125,11 @@ class Traced(Kernels):
         return number
 
 
-class Sizes(TorchFunctionMode):
-    """Inside, `numel` of a named tensor is no number, which would hold for these rows only."""
+class Read(TorchFunctionMode):
+    """Inside, `numel` of a named tensor is no number, which would hold for these rows only.
+
+    Nor is what it holds: Untraceable where Python asks for it.
+    """
 
     def __init__(self, traced: Traced) -> None:
         super().__init__()
@@ -123,6 +140,8 @@ class Sizes(TorchFunctionMode):
     ) -> Any:
         if function is Tensor.numel and id(args[0]) in self.traced.values:
             return self.traced.size(args[0])
+        if function in READS and self.traced.holds_data(args[0]):
+            raise Untraceable("reads values back")
         return function(*args, **(kwargs or {}))
 
 
@@ -137,7 +156,7 @@ def traced(graph: Graph, model: Any) -> Iterator[Traced]:
             if hasattr(op, rule):
                 attributes(op)[rule] = _scoped(graph, scope, getattr(op, rule))
     with ExitStack() as inside, torch.no_grad():
-        inside.enter_context(Sizes(tracing))
+        inside.enter_context(Read(tracing))
         inside.enter_context(tracing)
         try:
             yield tracing

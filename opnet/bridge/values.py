@@ -119,6 +119,10 @@ class Value:
         shape = self.graph.node("Shape", self, like=Value(self.graph, "", torch.int64, 1))
         return self.graph.node("Expand", self._beside(number, self.dtype), shape, like=self)
 
+    def number(self, number: Any) -> "Value":
+        """A constant of its dtype."""
+        return self.graph.constant(torch.tensor(number, dtype=self.dtype))
+
     def _beside(self, other: Any, dtype: torch.dtype) -> "Value":
         if isinstance(other, Value):
             return other.to(dtype)
@@ -147,7 +151,7 @@ class Value:
         return self.by("Sub", other)
 
     def __rsub__(self, other: Any) -> "Value":
-        return self._beside(other, self.dtype) - self
+        return self.number(other) - self
 
     def __truediv__(self, other: Any) -> "Value":
         return self.by("Div", other)

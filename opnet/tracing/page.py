@@ -14,7 +14,7 @@ NOTHING_LOADS = "default-src 'none'; style-src 'unsafe-inline'"
 
 def page(trace: Trace) -> str:
     """The HTML. Whatever comes from a model, names, formulas, sources, is escaped."""
-    style = Path(__file__).with_name("page.css").read_text()
+    style = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
     scale = _Scale([line.backward[0].spread for line in trace.lines if line.backward])
     first = next((i for i, line in enumerate(trace.lines) if line.gradient is not None), 0)
     ops = [_op(line, scale, i == first) for i, line in enumerate(trace.lines)]
@@ -56,9 +56,7 @@ class _Scale:
     """A logarithmic axis from a whole power of ten to another."""
 
     def __init__(self, values: Sequence[float]) -> None:
-        powers = [math.log10(value) for value in values if math.isfinite(value) and value > 0] or [
-            0
-        ]
+        powers = [math.log10(v) for v in values if math.isfinite(v) and v > 0] or [0.0]
         self.first, self.last = math.floor(min(powers)), math.floor(max(powers)) + 1
         self.low, self.high = 10.0**self.first, 10.0**self.last
 
@@ -74,15 +72,17 @@ class _Scale:
 def _op(line: Line, scale: _Scale, is_open: bool) -> str:
     kind = "" if line.op in line.name else f' <span class="kind">{escape(line.op)}</span>'
     sent = line.backward[0] if line.backward else None
-    flow = f'<span class="flow">{sent}{scale.bar(sent.spread)}</span>' if sent else "<span></span>"
-    update = "" if line.update is None else f"{line.update:.1e}"
+    numbers = [
+        _column("shapes", f"{_size(line.forward[0])} → {_size(line.forward[-1])}"),
+        _column("outputs", f"{line.forward[-1]}"),
+        _column("dL/d outputs", f"{sent}{scale.bar(sent.spread)}" if sent else "", "flow"),
+        _share("saturated", line.saturated),
+        _share("dead", line.dead),
+        _column("update / weight", "" if line.update is None else f"{line.update:.1e}"),
+    ]
     cells = [
         f"<span><strong>{escape(line.name)}</strong>{kind}</span>",
-        f"<span>{_size(line.forward[0])} → {_size(line.forward[-1])}</span>",
-        f"<span>{line.forward[-1]}</span>",
-        flow,
-        *(_share(share) for share in (line.saturated, line.dead)),
-        f"<span>{update}</span>",
+        *numbers,
         f'<span class="formula">{escape(line.formula)}</span>',
     ]
     opened = " open" if is_open else ""
@@ -100,7 +100,7 @@ def _way(title: str, tensors: list[Shown]) -> str:
 def _figure(shown: Shown) -> str:
     rule = f'<span class="line">{escape(shown.rule)}</span>' if shown.rule else ""
     largest = max((abs(v) for row in shown.values for v in row if math.isfinite(v)), default=0)
-    power = math.floor(math.log10(largest)) if largest else 0
+    power = max(math.floor(math.log10(largest)), -300) if largest else 0  # 10^power is no 0
     unit, digits = (0, 2 - power) if -3 < power < 3 else (power, 2)
     of_ten = f", here in 10<sup>{unit}</sup>" if unit else ""
     said = f'<b>{escape(shown.name)}</b> <span class="soft">{_size(shown)}, {shown}{of_ten}</span>'
@@ -153,10 +153,15 @@ def _source(line: Line) -> str:
     return f'<details class="written"><summary>as it is written</summary>{code}</details>'
 
 
-def _share(share: float | None) -> str:
+def _share(name: str, share: float | None) -> str:
     if share is None:
-        return "<span></span>"
-    return f"<span{' class=warn' if share >= MUCH else ''}>{share:.0%}</span>"
+        return _column(name, "")
+    return _column(name, f"{share:.0%}", "warn" if share >= MUCH else "")
+
+
+def _column(name: str, content: str, kind: str = "") -> str:
+    """One of the numbers of a line, which has its name with it where the head is not shown."""
+    return f'<span class="{kind}" data-name="{name}">{content}</span>'
 
 
 def _size(shown: Shown) -> str:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from ..gradcheck.copies import copy_of
+from ..gradcheck.subject import own_randomness
 from ..op import has_halves
 from ..summary import formula_of
 from ..tensors import as_matrix, as_tensor
@@ -16,6 +17,7 @@ from ..walk import (
     check_places,
     dict_of,
     every_part,
+    leaf_ops,
     named_ops,
     set_training,
     state,
@@ -45,7 +47,7 @@ def trace(model: Any, loss_fn: Any, X: Any, y: Any, optimizer: Any = None) -> Tr
     are. TypeError or ValueError for what the model, the loss or the optimizer do not take.
     """
     _check(model, loss_fn, optimizer)
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
+    with own_randomness(), torch.no_grad():
         model, loss_fn, optimizer = copy_of((model, loss_fn, optimizer), wide=False)
         set_training(every_part(model), True)
         return _traced(model, loss_fn, _rows(model, X), y, optimizer)
@@ -60,6 +62,9 @@ def _check(model: Any, loss_fn: Any, optimizer: Any) -> None:
         return
     if isinstance(optimizer, type) or not hasattr(optimizer, "step"):
         raise TypeError(f"trace: optimizer is {optimizer!r:.80}, wanted one, with a step")
+    if isinstance(optimizer, torch.optim.Optimizer):
+        came = f"{type(optimizer).__name__} of torch, which reads no grads of ops"
+        raise TypeError(f"trace: optimizer is {came}, wanted one of opnet.optimizers' kind")
     if getattr(optimizer, "model", model) is not model:
         raise ValueError(f"trace: {type(optimizer).__name__} is of another model")
 
@@ -86,7 +91,7 @@ def _traced(model: Any, loss_fn: Any, X: Tensor, y: Any, optimizer: Any) -> Trac
     predicts = model(X) if callable(model) else model.forward(X)
     loss = loss_fn(predicts, y)
     of_predicts = loss_fn.backward_inputs() if has_halves(loss_fn) else None
-    loss_fn.backward() if of_predicts is None else model.backward(of_predicts)
+    loss_fn.backward() if of_predicts is None else _walk_of(model)(of_predicts)
     for name, seen in met.items():
         seen.params, seen.grads = _held(ops[name], "params"), _held(ops[name], "grads")
     if optimizer is not None:
@@ -94,13 +99,28 @@ def _traced(model: Any, loss_fn: Any, X: Tensor, y: Any, optimizer: Any) -> Trac
         for name, seen in met.items():
             seen.moved = _held(ops[name], "params")
     names = [*met]
-    came_from = [*(f"dL/d inputs of {name}" for name in names[1:]), "dL/d predictions"]
+    sent_back = [(f"dL/d inputs of {name}", met[name].sent_back) for name in names[1:]]
     lines = [
-        _line(name, ops[name], met[name], f"g = {above}", alone.get(name))
-        for name, above in zip(names, came_from, strict=True)
+        _line(name, ops[name], met[name], _source_of_g(met[name], *above), alone.get(name))
+        for name, above in zip(names, [*sent_back, ("dL/d predictions", of_predicts)], strict=True)
     ]
     lines.append(_of_loss(loss_fn, predicts, getattr(loss_fn, "labels", None), loss, of_predicts))
     return Trace(type(model).__name__, float(loss), lines)
+
+
+def _walk_of(model: Any) -> Any:
+    """The model's backward; a first op without halves need not give dL/d inputs, as in a step."""
+    whole = has_halves(model) and not has_halves(next(leaf_ops(model)))
+    return model.backward_params if whole else model.backward
+
+
+def _source_of_g(met: _Met, name: str, sent_back: Tensor | None) -> str:
+    """`g = dL/d inputs of act_fn1`, where that is what came: in a chain, but not beside a sum."""
+    g = met.upstream
+    if g is None or sent_back is None or g.shape != sent_back.shape:
+        return "g = dL/d outputs"
+    alike = torch.allclose(g, sent_back, rtol=0, atol=0, equal_nan=True)
+    return f"g = {name}" if alike else "g = dL/d outputs"
 
 
 def _rows(model: Any, X: Any) -> Tensor:
@@ -118,9 +138,10 @@ def _watch(name: str, op: Any, met: dict[str, _Met]) -> None:
         met[name] = _Met(inputs.clone(), outputs.clone())
         return outputs
 
-    def seen_backward(grads: Tensor) -> Tensor:
+    def seen_backward(grads: Tensor) -> Tensor | None:
         sent_back = backward(grads)
-        met[name].upstream, met[name].sent_back = grads.clone(), sent_back.clone()
+        met[name].upstream = grads.clone()
+        met[name].sent_back = None if sent_back is None else sent_back.clone()
         return sent_back
 
     attributes(op).update({"forward": seen_forward, half: seen_backward})
@@ -136,9 +157,10 @@ def _line(name: str, op: Any, met: _Met, g: str, alone: Any) -> Line:
     forward += [_shown(key, param) for key, param in params.items()]
     forward += [_shown("outputs", met.outputs, outputs_rule(op))]
     backward = []
-    if met.upstream is not None and met.sent_back is not None:
+    if met.upstream is not None:
         backward += [_shown("dL/d outputs", met.upstream, g)]
         backward += [_shown(f"dL/d{key}", g, param_rule(op, key)) for key, g in grads.items()]
+    if met.sent_back is not None:
         backward += [_shown("dL/d inputs", met.sent_back, inputs_rule(op, params))]
     steps = {key: after - params[key] for key, after in met.moved.items()}
     backward += [_shown(f"step of {key}", step, "by the optimizer") for key, step in steps.items()]

@@ -25,6 +25,7 @@ LAUNCHED = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # what a launch
 TIMEOUT, SECONDS = "OPNET_TIMEOUT", 60.0  # its variable, and how long a rank waits for the others
 GRACE = 1.0  # seconds: in which a rank that lives has said what it knows
 
+PRIME = 2**31 - 1  # marks below it can be summed over ranks in doubles, exactly
 STORE_GONE = "the launcher, or rank 0 if that held the store, has ended without a word"
 _runs = itertools.count(1)
 
@@ -197,6 +198,15 @@ class Shared:
     def _grads(self) -> list[Tensor]:
         found = [dict_of(op, "grads").get(key) for op in self.ops for key in op.params]
         return [grad for grad in found if grad is not None]  # one that lacks the optimizer names
+
+
+def mark_of(tensors: list[Tensor]) -> int:
+    """A number that other bits leave as it is but once in 2**31 times: their sum modulo a prime."""
+    total = 0
+    for tensor in tensors:
+        word = torch.uint8 if tensor.element_size() % 4 else torch.int32
+        total += int(tensor.detach().contiguous().view(-1).view(word).sum())
+    return total % PRIME
 
 
 def rank() -> int:

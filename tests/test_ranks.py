@@ -1,7 +1,6 @@
 """What ends one rank ends all, soon, with an error that says which rank and why."""
 
 import os
-import re
 import signal
 from functools import partial
 
@@ -25,13 +24,12 @@ from opnet import (
     make_moons,
     split,
 )
-from opnet.parallel import joined, rank
+from opnet.parallel import rank
 from opnet.walk import state
 from runners import EarlyStopping, RunnerV2_1
 
 EPOCHS = 12
 PATIENCE = 4.0  # seconds to wait for a rank that hangs; others end sooner
-IN_VAIN = 2.0
 
 
 def drawn(seed=5):
@@ -266,39 +264,3 @@ def test_ranks_that_differ_and_what_cannot_be_shared_are_refused_on_every_rank()
         assert "\n" not in text
     assert few == "train: on 2 ranks train_set has 1 rows, wanted one for each rank"
     assert last == "trained"  # the group is as good as before
-
-
-def trained_on(number):
-    return trained("stops", None) if rank() == number else rank()
-
-
-def test_ranks_that_do_not_come_are_waited_for_in_vain_for_as_long_as_was_said():
-    for here, away in ((0, 1), (1, 0)):
-        ends = on_ranks(2, trained_on, here, seconds=IN_VAIN)
-        assert (ends[away].code, ends[away].result) == (0, away)
-        assert ends[here].code == 1
-        assert ends[here].error.startswith(
-            f"RuntimeError: rank {here} of 2: no group with the others in {IN_VAIN:g} s: "
-        )
-        assert "\n" not in ends[here].error
-
-
-@pytest.mark.parametrize(
-    ("name", "value", "said"),
-    [
-        ("RANK", "one", "RANK is 'one', wanted a whole number"),
-        ("WORLD_SIZE", "", None),
-        ("OPNET_TIMEOUT", "0", "OPNET_TIMEOUT is '0', wanted a number of seconds > 0"),
-        ("OPNET_TIMEOUT", "soon", "OPNET_TIMEOUT is 'soon', wanted a number of seconds > 0"),
-    ],
-)
-def test_the_variables_of_a_launcher_are_looked_at(monkeypatch, name, value, said):
-    launched = {"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}
-    for key, text in (launched | {name: value}).items():
-        monkeypatch.setenv(key, text)
-    if said is None:  # no launcher says so little: one process
-        assert rank() == 0
-        assert not joined(torch.device("cpu")).several
-        return
-    with pytest.raises(ValueError, match=re.escape(said)):
-        joined(torch.device("cpu"))

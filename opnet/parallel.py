@@ -6,6 +6,7 @@ each who it is by its environment; they talk through gloo on CPUs, through NCCL 
 
 import atexit
 import itertools
+import math
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -17,14 +18,15 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from .errors import check_positive
 from .walk import dict_of, leaf_ops
 
 ATTEMPT = "TORCHELASTIC_RESTART_COUNT"  # torchrun's store still has what ended ranks have said
 LAUNCHED = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # what a launcher sets
 TIMEOUT, SECONDS = "OPNET_TIMEOUT", 60.0  # its variable, and how long a rank waits for the others
+SHORTEST, LONGEST = 1e-3, 1e9  # what torch can count, in milliseconds and in nanoseconds
 GRACE = 1.0  # seconds: in which a rank that lives has said what it knows
 
+PRIME = 2**31 - 1  # marks below it can be summed over ranks in doubles, exactly
 STORE_GONE = "the launcher, or rank 0 if that held the store, has ended without a word"
 _runs = itertools.count(1)
 
@@ -199,14 +201,23 @@ class Shared:
         return [grad for grad in found if grad is not None]  # one that lacks the optimizer names
 
 
+def mark_of(tensors: list[Tensor]) -> int:
+    """A number that other bits leave as it is but once in 2**31 times: their sum modulo a prime."""
+    total = 0
+    for tensor in tensors:
+        word = torch.uint8 if tensor.element_size() % 4 else torch.int32
+        total += int(tensor.detach().contiguous().view(-1).view(word).sum())
+    return total % PRIME
+
+
 def rank() -> int:
     """The number of this process among those that train together, from 0; 0 of one alone.
 
-    ValueError for a launcher's variable that is no whole number.
+    ValueError for a launcher's variables that cannot be meant.
     """
     if dist.is_available() and dist.is_initialized():
         return dist.get_rank()
-    return _number("RANK") if _launched() else 0
+    return launched()[0]
 
 
 def joined(device: torch.device) -> Ranks:
@@ -218,31 +229,47 @@ def joined(device: torch.device) -> Ranks:
     if not dist.is_available():
         return Ranks()
     if not dist.is_initialized():
-        if not _launched() or _number("WORLD_SIZE") == 1:
+        number, count = launched()
+        if count == 1:
             return Ranks()
-        _open(device)
+        _open(number, count, device)
     return Ranks(dist.get_rank(), dist.get_world_size(), device)
 
 
-def _launched() -> bool:
-    return all(os.environ.get(name) for name in LAUNCHED)
+def launched() -> tuple[int, int]:
+    """Which rank of how many this process is by the launcher's variables; (0, 1) without them.
+
+    ValueError for those that cannot be meant, or where of several ranks some are not set.
+    """
+    count = _number("WORLD_SIZE", 1) if os.environ.get("WORLD_SIZE") else 1
+    if count == 1:
+        return 0, 1
+    if missing := [name for name in LAUNCHED if not os.environ.get(name)]:
+        raise ValueError(f"WORLD_SIZE is {count}, wanted {' and '.join(missing)} to be set too")
+    _number("MASTER_PORT", 1, 65535)
+    return _number("RANK", 0, count - 1), count
 
 
-def _number(name: str) -> int:
+def _number(name: str, lowest: int, highest: int | None = None) -> int:
+    text = os.environ[name]
     try:
-        return int(os.environ[name])
+        number = int(text)
     except ValueError:
-        raise ValueError(f"{name} is {os.environ[name]!r:.80}, wanted a whole number") from None
+        number = lowest - 1
+    if number < lowest or (highest is not None and number > highest):
+        upwards = "" if highest is None else f" to {highest}"
+        raise ValueError(f"{name} is {text!r:.80}, wanted a whole number from {lowest}{upwards}")
+    return number
 
 
-def _open(device: torch.device) -> None:
-    who, seconds = f"rank {_number('RANK')} of {_number('WORLD_SIZE')}", _seconds()
+def _open(rank: int, count: int, device: torch.device) -> None:
+    who, seconds = f"rank {rank} of {count}", _seconds()
     backend = "nccl" if device.type == "cuda" else "gloo"
     wait = timedelta(seconds=seconds)
     try:
-        store, number, count = next(dist.rendezvous("env://", timeout=wait))
+        store, *_ = next(dist.rendezvous("env://", timeout=wait))
         store = dist.PrefixStore(f"opnet/{os.environ.get(ATTEMPT, '0')}", store)
-        dist.init_process_group(backend, timeout=wait, store=store, rank=number, world_size=count)
+        dist.init_process_group(backend, timeout=wait, store=store, rank=rank, world_size=count)
     except RuntimeError as error:
         said = " ".join(str(error).split())[:200]
         raise RuntimeError(f"{who}: no group with the others in {seconds:g} s: {said}") from error
@@ -252,9 +279,13 @@ def _open(device: torch.device) -> None:
 def _seconds() -> float:
     text = os.environ.get(TIMEOUT) or str(SECONDS)
     try:
-        return check_positive(TIMEOUT, float(text))
+        seconds = float(text)
     except ValueError:
-        raise ValueError(f"{TIMEOUT} is {text!r:.80}, wanted a number of seconds > 0") from None
+        seconds = math.nan
+    if not SHORTEST <= seconds <= LONGEST:
+        wanted = f"wanted seconds from {SHORTEST:g} to {LONGEST:g}"
+        raise ValueError(f"{TIMEOUT} is {text!r:.80}, {wanted}")
+    return seconds
 
 
 def _close() -> None:

@@ -11,17 +11,22 @@ from opnet import parallel
 from opnet.blocks import is_rowwise
 from opnet.data import Batch, Rows, batch_of, drawn_rows, fresh_generator, mini_batches
 from opnet.errors import joined
-from opnet.parallel import Ranks, Shared
+from opnet.parallel import Ranks, Shared, mark_of
 from opnet.rows import Source
 from opnet.tensors import described
 from opnet.walk import attributes, leaf_ops, state
 
+from .calls import every
 from .replays import Plan
 from .resume import told_of
 from .sound import takes_memory
 from .told import differences, told
 
 P = ParamSpec("P")
+APART = (
+    "train: the weights of the ranks are no longer the same,"
+    " wanted what callbacks and schedule change to be the same on each"
+)
 
 
 def on_ranks(train: Callable[Concatenate[Any, P], None]) -> Callable[Concatenate[Any, P], None]:
@@ -61,9 +66,7 @@ class Share:
         """ValueError on every rank, naming the first whose settings or data are not rank 0's."""
         if not self.ranks.several:
             return
-        settings = told_of(self.runner, hooks) | {key: told(value) for key, value in asked.items()}
-        settings["params"] = [described(tensor) for tensor in state(self.runner.model)]
-        settings["callbacks"] = [type(hook).__name__ for hook in hooks]
+        settings = self._parts(hooks) | {key: told(value) for key, value in asked.items()}
         settings["generator"] = generator and told(generator.get_state())
         self._compare(settings | {"data": [_told_of_rows(rows) for rows in self.all_rows]})
 
@@ -71,6 +74,16 @@ class Share:
         """ValueError where not all ranks have found the same run to go on with."""
         found = resumable and resumable.found
         self._compare({"epochs to go on from": found and found.about["epochs_done"]})
+
+    def _parts(self, hooks: list[Any]) -> dict[str, Any]:
+        """What a callback may still change before the first epoch, in plain values."""
+        runner = self.runner
+        return told_of(runner, hooks) | {
+            "optimizer.lr": told(getattr(runner.optimizer, "lr", None)),
+            "epochs trained": len(runner.train_loss),
+            "params": [described(tensor) for tensor in state(runner.model)],
+            "callbacks": [{"class": type(h).__name__, "called_every": every(h)} for h in hooks],
+        }
 
     def _compare(self, settings: dict[str, Any]) -> None:
         first, *others = self.ranks.gather(settings)
@@ -87,11 +100,13 @@ class Share:
         """All rows by their sums, which no other rank has to read for this."""
         return self.ranks.from_first(told(self.all_rows) if self.ranks.first else None)
 
-    def begin(self) -> None:
+    def begin(self, hooks: list[Any]) -> None:
         """Take up the optimizer, once nobody changes it any more, and the weights of rank 0."""
         runner = self.runner
         self.optimizer: Any = runner.optimizer
         if self.ranks.several:
+            (runner.stop,) = self.ranks.any(runner.stop)
+            self._compare(self._parts(hooks))
             self.ranks.copy_first(state(runner.model))
             if takes_memory(runner.optimizer):
                 runner.optimizer.load_state(self.ranks.from_first(runner.optimizer.state_dict()))
@@ -119,12 +134,19 @@ class Share:
                 self.optimizer.step_without_rows()
 
     def totals(self, columns: list[list[float]]) -> list[list[float]]:
-        """The numbers over the rows of all ranks, from those over the rows of each."""
+        """The numbers over the rows of all ranks, from those over the rows of each.
+
+        RuntimeError where the ranks no longer have the same weights: their mark is summed too.
+        """
         if not self.ranks.several:
             return columns
         weights = torch.tensor(self.weights, dtype=torch.float64).unsqueeze(1)
-        numbers = torch.tensor(columns, dtype=torch.float64).mul_(weights).to(self.ranks.device)
-        losses, scores = self.ranks.sum(numbers).split(2)
+        numbers = torch.tensor(columns, dtype=torch.float64).mul_(weights)
+        mark = torch.tensor([mark_of(state(self.runner.model))], dtype=torch.float64)
+        summed = self.ranks.sum(torch.cat([numbers.flatten(), mark]).to(self.ranks.device)).cpu()
+        if summed[-1] != self.ranks.count * mark:
+            raise RuntimeError(APART)
+        losses, scores = summed[:-1].view_as(numbers).split(2)
         return [*losses.tolist(), *scores.to(self.dtype).tolist()]
 
     def _scores(self, predicts: Tensor, labels: Tensor) -> Tensor:

@@ -173,7 +173,7 @@ class RunnerV2_1:
             for callback in (hook for hook in hooks if hasattr(hook, "on_train_begin")):
                 callback.on_train_begin(self)  # which may change any part
                 recorded = planned()
-            share.begin()
+            share.begin(hooks)
             best = Best(self.model, self.optimizer, keep, own)
             if self.train_loss:  # after a run the weights that it left are kept, where better
                 score, loss, *_ = self._judge(*dev_rows)

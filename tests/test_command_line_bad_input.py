@@ -240,3 +240,16 @@ def test_a_bad_command_is_one_line_and_changes_nothing(
     after = contents(world)
     assert before.items() <= after.items()
     assert all(path.is_relative_to(world / "new") for path in after.keys() - before.keys())
+
+
+def test_train_is_for_one_process_and_changes_nothing(world, monkeypatch, capsys):
+    monkeypatch.chdir(world)
+    before = contents(world)
+    launched = {"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}
+    for name, value in launched.items():
+        monkeypatch.setenv(name, value)
+    for more in ("", " --fast-dev-run"):
+        code, err = ended("train --data good.csv --target y --out new -q" + more, capsys)
+        assert (code, err.count("\n")) == (2, 1), err
+        assert "train: WORLD_SIZE is 2, wanted one process: several train in a script" in err
+    assert contents(world) == before

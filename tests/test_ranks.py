@@ -1,7 +1,6 @@
 """What ends one rank ends all, soon, with an error that says which rank and why."""
 
 import os
-import re
 import signal
 from functools import partial
 
@@ -25,13 +24,12 @@ from opnet import (
     make_moons,
     split,
 )
-from opnet.parallel import joined, rank
+from opnet.parallel import rank
 from opnet.walk import state
 from runners import EarlyStopping, RunnerV2_1
 
 EPOCHS = 12
 PATIENCE = 4.0  # seconds to wait for a rank that hangs; others end sooner
-IN_VAIN = 2.0
 
 
 def drawn(seed=5):
@@ -70,6 +68,10 @@ def stop(runner):
     runner.stop = True
 
 
+def drift(runner):
+    runner.model.fc1.params["W"][0, 0] += 1e-6
+
+
 def send(number):
     return lambda runner: os.kill(os.getpid(), number)
 
@@ -80,6 +82,7 @@ ACTIONS = {
     "stops": stop,
     "is killed": send(signal.SIGKILL),
     "hangs": send(signal.SIGSTOP),
+    "drifts": drift,
     "Ctrl-C": send(signal.SIGINT),
 }
 
@@ -115,6 +118,24 @@ def test_what_ends_one_rank_ends_all(tmp_path, action, where, count, said):
             assert "\n" not in end.error
     if where:
         assert load(tmp_path)  # what rank 0 has kept
+
+
+def test_weights_that_are_no_longer_the_same_end_all(tmp_path):
+    ends = on_ranks(3, trained, "drifts", 1, tmp_path)
+    said = "RuntimeError: train: the weights of the ranks are no longer the same, wanted"
+    assert [(end.code, end.error.startswith(said)) for end in ends] == [(1, True)] * 3
+    assert load(tmp_path)
+
+
+def stopped_at_once():
+    runner = a_runner()
+    hooks = [Begins(stop if rank() == 1 else drift)]
+    runner.train(*moons(), num_epochs=3, log_epochs=0, callbacks=hooks)
+    return runner.train_loss
+
+
+def test_a_stop_before_the_first_epoch_is_one_of_all():
+    assert [(end.code, end.result) for end in on_ranks(2, stopped_at_once)] == [(0, [])] * 2
 
 
 def test_a_stop_and_ctrl_c_of_one_rank_are_those_of_all_after_the_epoch(tmp_path):
@@ -159,6 +180,22 @@ def whole(predicts, labels):
     return accuracy(predicts, labels)
 
 
+def set_rate(runner):
+    runner.optimizer.lr = 0.5
+
+
+def note_an_epoch(runner):
+    for history in runner.histories:
+        history.append(0.5)
+
+
+class Begins:
+    """Does something before the first epoch."""
+
+    def __init__(self, action=lambda runner: None, called_every=1):
+        self.on_train_begin, self.called_every = action, called_every
+
+
 UNLIKE = {  # a runner and what it is trained with on rank 1; on rank 0 all is as usual
     "optimizer.init_lr is 0.5, rank 0 has 0.05": ({"lr": 0.5}, {}),
     "optimizer.class is 'BatchGD', rank 0 has 'Adam'": ({"rule": BatchGD}, {}),
@@ -167,7 +204,11 @@ UNLIKE = {  # a runner and what it is trained with on rank 1; on rank 0 all is a
     "keep is 'last', rank 0 has 'best_score'": ({}, {"keep": "last"}),
     "batch_size is 9, rank 0 has None": ({}, {"batch_size": 9}),
     "schedule is StepDecay, rank 0 has None": ({}, {"schedule": StepDecay(0.1, 2)}),
-    "callbacks is ['EarlyStopping'], rank 0 has []": ({}, {"callbacks": [EarlyStopping(1)]}),
+    "callbacks[0].class is 'EarlyStopping', rank 0": ({}, {"callbacks": [EarlyStopping(1)]}),
+    "callbacks[0].called_every is 3, rank 0 has 1": ({}, {"callbacks": [Begins(called_every=3)]}),
+    "optimizer.lr is 0.5, rank 0 has 0.05": ({}, {"before": set_rate}),
+    "optimizer.lr is 0.5, rank 0": ({}, {"callbacks": [Begins(set_rate)]}),
+    "epochs trained is 1, rank 0 has 0": ({}, {"before": note_an_epoch}),
     "data[0][0] is 'float32 [203, 2]": ({}, {"seed": 1}),
     "data[1][0] is 'float32 [100, 2]": ({}, {"dev_rows": 100}),
     "generator is": ({}, {"generator": 4}),
@@ -190,7 +231,8 @@ def refused():
 
 
 def _said(made, how):
-    made, how = dict(made), {"num_epochs": 2, "log_epochs": 0, "generator": 3} | how
+    usual = {"num_epochs": 2, "log_epochs": 0, "generator": 3, "callbacks": [Begins()]}
+    made, how = dict(made), usual | how
     if isinstance(made.get("model"), list):
         kind, argument = made["model"]
         made["model"] = with_(kind(argument))
@@ -198,6 +240,7 @@ def _said(made, how):
     train, dev = moons(how.pop("seed", 0))
     train_rows, dev_rows = how.pop("train_rows", None), how.pop("dev_rows", None)
     runner = a_runner(**made)
+    how.pop("before", lambda runner: None)(runner)
     before = [tensor.clone() for tensor in state(runner.model)]
     try:
         runner.train(
@@ -221,39 +264,3 @@ def test_ranks_that_differ_and_what_cannot_be_shared_are_refused_on_every_rank()
         assert "\n" not in text
     assert few == "train: on 2 ranks train_set has 1 rows, wanted one for each rank"
     assert last == "trained"  # the group is as good as before
-
-
-def trained_on(number):
-    return trained("stops", None) if rank() == number else rank()
-
-
-def test_ranks_that_do_not_come_are_waited_for_in_vain_for_as_long_as_was_said():
-    for here, away in ((0, 1), (1, 0)):
-        ends = on_ranks(2, trained_on, here, seconds=IN_VAIN)
-        assert (ends[away].code, ends[away].result) == (0, away)
-        assert ends[here].code == 1
-        assert ends[here].error.startswith(
-            f"RuntimeError: rank {here} of 2: no group with the others in {IN_VAIN:g} s: "
-        )
-        assert "\n" not in ends[here].error
-
-
-@pytest.mark.parametrize(
-    ("name", "value", "said"),
-    [
-        ("RANK", "one", "RANK is 'one', wanted a whole number"),
-        ("WORLD_SIZE", "", None),
-        ("OPNET_TIMEOUT", "0", "OPNET_TIMEOUT is '0', wanted a number of seconds > 0"),
-        ("OPNET_TIMEOUT", "soon", "OPNET_TIMEOUT is 'soon', wanted a number of seconds > 0"),
-    ],
-)
-def test_the_variables_of_a_launcher_are_looked_at(monkeypatch, name, value, said):
-    launched = {"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}
-    for key, text in (launched | {name: value}).items():
-        monkeypatch.setenv(key, text)
-    if said is None:  # no launcher says so little: one process
-        assert rank() == 0
-        assert not joined(torch.device("cpu")).several
-        return
-    with pytest.raises(ValueError, match=re.escape(said)):
-        joined(torch.device("cpu"))

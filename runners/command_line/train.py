@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 import opnet
-from opnet import plots
+from opnet import parallel, plots
 from opnet.checkpoint import RESUME
 from opnet.environment import environment
 from opnet.files import MANIFEST
@@ -30,6 +30,9 @@ from .trained import Trained, judges, parts
 
 
 def run(chosen: argparse.Namespace, out: Out) -> int:
+    if (count := parallel.launched()[1]) > 1:
+        wanted = "wanted one process: several train in a script (docs/ranks.md)"
+        raise Usage(f"train: WORLD_SIZE is {count}, {wanted}")
     given = given_in(chosen)
     before = read_record(Path(chosen.config), given) if chosen.config else None
     settings = before.settings if before else Settings(**given)

@@ -360,6 +360,13 @@ def test_a_guessed_number_of_columns_is_named(model, said, tmp_path):
     assert len(str(error.value).splitlines()) == 1
 
 
+def test_an_op_that_wants_two_columns_and_tells_none_is_written(tmp_path):
+    X = torch.randn(3, 4)
+    op = Strange(lambda x: x * x[:, 1].mean())
+    path = export_onnx(op, tmp_path / "x.onnx")
+    torch.testing.assert_close(outputs_of(path, X), op.forward(X), rtol=1e-6, atol=1e-6)
+
+
 def test_an_op_that_tells_its_columns_stands_in_front(tmp_path):
     model, X = Sequential(Squares(2), Linear(4, 1)), torch.randn(3, 2)
     path = export_onnx(model, tmp_path / "x.onnx")

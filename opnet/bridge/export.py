@@ -71,9 +71,10 @@ def export_training_step(model: Any, loss_fn: Any, optimizer: Any, path: str | P
 def _forward(model: Any, rows: int, wide: bool) -> Trace:
     graph, model, columns = Graph(rows), copy_of(model, wide=wide), columns_of(model)
     set_training(every_part(model), False)
+    width = columns or _few(rows)
 
     def comes(rows: int) -> list[Port]:
-        X, _ = _tried(model, rows, wide)
+        X, _ = _tried(model, [rows, width], wide)
         return [Port("inputs", X, ["rows", columns or "columns"])]
 
     def goes(inputs: list[Port]) -> list[Port]:
@@ -89,12 +90,13 @@ def _step(parts: tuple[Any, Any, Any], rows: int, wide: bool) -> Trace:
     set_training(every_part(model), True)
     optimizer.lr = torch.tensor(0.1 / _few(rows), dtype=torch.float64)
     counters = _counters(optimizer, _few(rows))
+    width = columns_of(model) or _few(rows)
 
     def kept() -> list[Port]:
         return [*_named_state(model), *_memory(optimizer, counters)]
 
     def comes(rows: int) -> list[Port]:
-        X, predicts = _tried(model, rows, wide)
+        X, predicts = _tried(model, [rows, width], wide)
         y = _labels(loss_fn, predicts)
         given = [Port("X", X, ["rows", *X.shape[1:]]), Port("y", y, ["rows", *y.shape[1:]])]
         return [*given, Port("lr", optimizer.lr, []), *kept()]
@@ -135,18 +137,19 @@ def _few(rows: int) -> int:
     return rows % 100
 
 
-def _tried(model: Any, rows: int, wide: bool) -> tuple[Tensor, Tensor]:
+def _tried(model: Any, shape: list[int], wide: bool) -> tuple[Tensor, Tensor]:
     """Rows that the model runs on, and its outputs."""
-    columns = columns_of(model) or _few(rows)
     like = next((t for t in state(model) if t.is_floating_point()), torch.empty(0))
-    X = torch.randn(rows, columns, generator=torch.Generator().manual_seed(rows))
+    X = torch.randn(shape, generator=torch.Generator().manual_seed(shape[0]))
     X = X.to(torch.float64 if wide else like.dtype)
     try:
         return X, forward_of(model)(X)
     except (RuntimeError, ValueError, TypeError, IndexError) as error:
         if wide:
             raise
-        said = f"{type(model).__name__} does not run on {columns} columns: {plain(error, most=120)}"
+        said = (
+            f"{type(model).__name__} does not run on {shape[1]} columns: {plain(error, most=120)}"
+        )
         raise Untraceable(f"{said}; an op tells its own by input_size") from error
 
 

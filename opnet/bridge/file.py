@@ -16,6 +16,7 @@ from ..gradcheck.subject import own_randomness
 from .values import IR_VERSION, OPSET, Graph, Untraceable, onnx_type
 
 ROWS = (1009, 1013)  # of the two traces; no size of a net should be a multiple of them
+WHY = "which asks how many rows there are, or reads what no input of the file holds"
 CLOSE = 1e-7  # how near ONNX's own evaluation has to come to torch's, in float64
 
 Dims = list[Any]  # of an input or output: sizes, a name where they are free
@@ -117,7 +118,7 @@ def _check_values(traced_on: Callable[[int, bool], Trace]) -> None:
             trace = traced_on(ROWS[1], True)
             runs = [("", trace.fed, trace.given)]
             for rows, when in ((1, "on 1 row"), (ROWS[0], f"on {ROWS[0]} rows")):
-                runs.append((f" in another run, {when}", *trace.again(rows)))
+                runs.append((f" than a second run, {when}, {WHY}", *trace.again(rows)))
     except Untraceable:
         raise
     except (RuntimeError, ValueError) as error:
@@ -132,7 +133,7 @@ def _compare(computes: Any, trace: Trace, fed: Arrays, given: Arrays, when: str)
     try:
         found = computes.run(None, {port.name: fed[port.name] for port in trace.inputs})
     except Exception as error:  # of any kind, as its nodes are NumPy
-        raise Untraceable(f"ONNX does not compute it{when}: {plain(error)}") from error
+        raise Untraceable(f"ONNX does not compute it: {plain(error)}") from error
     for port, value in zip(trace.outputs, found, strict=True):
         if not numpy.allclose(value, given[port.name], CLOSE, CLOSE, equal_nan=True):
             raise Untraceable(f"{port.name}: ONNX computes other values{when}")

@@ -109,7 +109,8 @@ class OpModule(nn.Module):
 def _by_hand(op: Any, *inputs: Any) -> Tensor:
     wanted = 2 if isinstance(op, Loss) else 1
     if len(inputs) != wanted:
-        raise TypeError(f"{op}: came {len(inputs)} inputs, torch's walk back wants {wanted}")
+        who = op if isinstance(op, Op) else type(op).__name__
+        raise TypeError(f"{who}: came {len(inputs)} inputs, torch's walk back wants {wanted}")
     return _ByHand.apply(op, len(inputs), *inputs, *(slot.param for slot in _slots(op)))
 
 

@@ -44,6 +44,19 @@ def trained_twice():
     return trained(), trained(**BATCHES)
 
 
+def without_a_step():
+    """The loss over the batches of an epoch, and that over all rows."""
+    train, dev = moons()
+    runner = a_runner()
+    runner.train(train, dev, num_epochs=1, log_epochs=0, schedule=lambda _: 0.0, **BATCHES)
+    return runner.train_loss[0], runner.evaluate(train)[1]
+
+
+def test_each_row_is_in_one_batch_of_one_rank():
+    for end in on_ranks(3, without_a_step):
+        assert end.result[0] == pytest.approx(end.result[1], rel=1e-5)
+
+
 def trained_in_a_group_of_its_own():
     dist.init_process_group("gloo", timeout=timedelta(seconds=20))
     return trained_twice()

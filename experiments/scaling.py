@@ -65,9 +65,15 @@ def measured(way: Way, settings: argparse.Namespace) -> dict[str, Any]:
         [*command, *map(str, job)], env=environment, capture_output=True, text=True, check=False
     )
     if done.returncode:
-        raise RuntimeError(f"{way}: {(done.stderr.splitlines() or ['no word'])[-1]}")
+        raise RuntimeError(f"{way}: {_error_in(done.stderr)}")
     found: dict[str, Any] = json.loads(done.stdout)
     return found
+
+
+def _error_in(text: str) -> str:
+    """Its last line that says an error, below which torchrun draws rulers, or its last one."""
+    lines = [line.strip() for line in text.splitlines()] or ["no word"]
+    return next((line for line in reversed(lines) if "Error: " in line), lines[-1])
 
 
 def _check_same(losses: list[float]) -> None:

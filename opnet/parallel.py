@@ -27,7 +27,7 @@ SHORTEST, LONGEST = 1e-3, 1e9  # what torch can count, in milliseconds and in na
 GRACE = 1.0  # seconds: in which a rank that lives has said what it knows
 
 PRIME = 2**31 - 1  # marks below it can be summed over ranks in doubles, exactly
-STORE_GONE = "the launcher, or rank 0 if that held the store, has ended without a word"
+STORE_GONE = "the launcher, or rank 0 if that held the store, has ended, or this rank was late"
 _runs = itertools.count(1)
 
 
@@ -123,7 +123,8 @@ class Ranks:
 
     def _leave(self, error: BaseException) -> None:
         """Say what has happened here; who waits for this rank is told when the group closes."""
-        self._say(f"{type(error).__name__}: {' '.join(str(error).split())}"[:500])
+        what = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        self._say(f"rank {self.rank}: {what}"[:500])
         heard = self._heard(GRACE, lambda words: len(words) == self.count)
         if len(heard) < self.count or len({talks for talks, _ in heard.values()}) > 1:
             _close()
@@ -133,13 +134,14 @@ class Ranks:
         """Which ranks have ended, and what they have said, in one line."""
         self._say("")
         heard = self._heard(GRACE, lambda words: any(text for _, text in words.values()))
-        causes = [f"rank {rank}: {text}" for rank, (_, text) in sorted(heard.items()) if text]
+        causes = list(dict.fromkeys(text for _, (_, text) in sorted(heard.items()) if text))
         if not causes:
             late = "timed out" in str(error).lower()
             how = "has not answered in time" if late else "has ended without a word"
             silent = [str(rank) for rank in range(self.count) if rank not in {*heard, self.rank}]
             who = f"rank {silent[0]}" if len(silent) == 1 else f"one of ranks {', '.join(silent)}"
             causes = [f"{who} {how}"] * bool(silent) if heard else [STORE_GONE]
+            self._say(causes[0] if heard and causes else "")  # for who is late itself
         told = "; ".join(causes) or " ".join(str(error).split())[:200]
         return f"train: rank {self.rank} of {self.count} cannot go on: {told}"
 
@@ -192,8 +194,10 @@ class Shared:
 
     def step_without_rows(self) -> None:
         """Where none of the rows is this rank's."""
-        for grad in self._grads():
-            grad.zero_()  # times a weight of 0, nan would stay
+        for op in self.ops:
+            op.grads = dict_of(op, "grads")  # a learner's own may have none before its backward
+            for key, param in op.params.items():
+                op.grads.setdefault(key, torch.zeros_like(param)).zero_()  # nan times 0 is nan
         self.step()
 
     def _grads(self) -> list[Tensor]:
@@ -267,7 +271,8 @@ def _open(rank: int, count: int, device: torch.device) -> None:
     backend = "nccl" if device.type == "cuda" else "gloo"
     wait = timedelta(seconds=seconds)
     try:
-        store, *_ = next(dist.rendezvous("env://", timeout=wait))
+        store, *_ = next(dist.rendezvous("env://", timeout=wait if rank == 0 else wait / 2))
+        store.set_timeout(wait)  # to find it, torch tries twice
         store = dist.PrefixStore(f"opnet/{os.environ.get(ATTEMPT, '0')}", store)
         dist.init_process_group(backend, timeout=wait, store=store, rank=rank, world_size=count)
     except RuntimeError as error:

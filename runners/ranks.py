@@ -67,7 +67,7 @@ class Share:
         if not self.ranks.several:
             return
         settings = self._parts(hooks) | {key: told(value) for key, value in asked.items()}
-        settings["generator"] = generator and told(generator.get_state())
+        settings["generator's seed or state"] = generator and told(generator.get_state())
         self._compare(settings | {"data": [_told_of_rows(rows) for rows in self.all_rows]})
 
     def check_found(self, resumable: Any) -> None:

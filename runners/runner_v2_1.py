@@ -146,12 +146,14 @@ class RunnerV2_1:
         dev_rows, more_predicted = self._rehearsed("dev_set", dev_set)
         split = split_size(batch_size, train_rows[0])
         share = Share(self.ranks, self, (train_rows, dev_rows), split is not None)
-        sets = share.sets
-        planned = partial(plan, step, self, sets, hooks, num_epochs, split, block_size, threads)
+        planned = partial(
+            plan, step, self, share.sets, hooks, num_epochs, split, block_size, threads
+        )
         recorded = planned()
         made_of = {"keep": keep, "batch_size": batch_size, "block_size": block_size}
         lasting = {"num_epochs": num_epochs, "save_every": save_every, "resume": resume}
-        share.check_alike(hooks, generator, made_of | lasting | {"schedule": schedule})
+        asked = made_of | lasting | {"schedule": schedule}
+        share.check_alike(hooks, generator if split else None, asked)
         if num_epochs == 0 and not resume:
             return
         if generator is None and split:

@@ -29,6 +29,7 @@ from opnet.walk import state
 from runners import EarlyStopping, RunnerV2_1
 
 EPOCHS = 12
+MARGIN = 10.0  # seconds: for starting and ending on a busy machine
 PATIENCE = 4.0  # seconds to wait for a rank that hangs; others end sooner
 
 
@@ -116,6 +117,7 @@ def test_what_ends_one_rank_ends_all(tmp_path, action, where, count, said):
             left = f"RankError: train: rank {number} of {count} cannot go on: {said}"
             assert end.error.startswith(left)
             assert "\n" not in end.error
+            assert end.seconds < seconds + MARGIN
     if where:
         assert load(tmp_path)  # what rank 0 has kept
 
@@ -125,6 +127,36 @@ def test_weights_that_are_no_longer_the_same_end_all(tmp_path):
     said = "RuntimeError: train: the weights of the ranks are no longer the same, wanted"
     assert [(end.code, end.error.startswith(said)) for end in ends] == [(1, True)] * 3
     assert load(tmp_path)
+
+
+class Bare(Linear):
+    """Like an op of a learner, it has no gradients before its first backward."""
+
+    rowwise = True
+
+    def __init__(self):
+        super().__init__(2, 1, generator=drawn())
+        del self.grads
+
+    def backward_params(self, grads):
+        if not hasattr(self, "grads"):
+            self.grads = {}
+        return super().backward_params(grads)
+
+
+def trained_bare():
+    model = Sequential(Bare(), Logistic())
+    runner = a_runner(model=model, rule=BatchGD)
+    few = [[part[:7] for part in rows] for rows in moons()]
+    runner.train(*few, num_epochs=2, log_epochs=0, batch_size=2, generator=drawn())
+    return runner.train_loss, [tensor.tolist() for tensor in state(model)]
+
+
+def test_a_rank_without_rows_of_the_first_batch_has_gradients_of_zero():
+    ends = on_ranks(3, trained_bare)  # of two rows rank 0 has none
+    assert [(end.code, end.error) for end in ends] == [(0, "")] * 3
+    for end in ends:
+        torch.testing.assert_close(end.result, trained_bare(), atol=1e-6, rtol=1e-6)
 
 
 def stopped_at_once():
@@ -202,7 +234,7 @@ UNLIKE = {  # a runner and what it is trained with on rank 1; on rank 0 all is a
     "model.hidden_size is 7, rank 0 has 5": ({"hidden": 7}, {}),
     "num_epochs is 3, rank 0 has 2": ({}, {"num_epochs": 3}),
     "keep is 'last', rank 0 has 'best_score'": ({}, {"keep": "last"}),
-    "batch_size is 9, rank 0 has None": ({}, {"batch_size": 9}),
+    "batch_size is 9, rank 0 has 32": ({}, {"batch_size": 9}),
     "schedule is StepDecay, rank 0 has None": ({}, {"schedule": StepDecay(0.1, 2)}),
     "callbacks[0].class is 'EarlyStopping', rank 0": ({}, {"callbacks": [EarlyStopping(1)]}),
     "callbacks[0].called_every is 3, rank 0 has 1": ({}, {"callbacks": [Begins(called_every=3)]}),
@@ -211,7 +243,7 @@ UNLIKE = {  # a runner and what it is trained with on rank 1; on rank 0 all is a
     "epochs trained is 1, rank 0 has 0": ({}, {"before": note_an_epoch}),
     "data[0][0] is 'float32 [203, 2]": ({}, {"seed": 1}),
     "data[1][0] is 'float32 [100, 2]": ({}, {"dev_rows": 100}),
-    "generator is": ({}, {"generator": 4}),
+    "generator's seed or state is": ({}, {"generator": 4}),
 }
 REFUSED = {  # on every rank
     "BatchNorm 'BatchNorm_1' takes rows together, wanted each": {"model": [BatchNorm, 5]},
@@ -226,12 +258,13 @@ def refused():
         *(_said(*(each if rank() == 1 else ({}, {}))) for each in UNLIKE.values()),
         *(_said(how, {}) for how in REFUSED.values()),
         _said({}, {"train_rows": 1}),
-        _said({}, {}),
+        _said({}, {"generator": rank(), "batch_size": None}),  # nothing is drawn from it
     ]
 
 
 def _said(made, how):
     usual = {"num_epochs": 2, "log_epochs": 0, "generator": 3, "callbacks": [Begins()]}
+    usual["batch_size"] = 32
     made, how = dict(made), usual | how
     if isinstance(made.get("model"), list):
         kind, argument = made["model"]

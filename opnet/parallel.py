@@ -197,7 +197,9 @@ class Shared:
         for op in self.ops:
             op.grads = dict_of(op, "grads")  # a learner's own may have none before its backward
             for key, param in op.params.items():
-                op.grads.setdefault(key, torch.zeros_like(param)).zero_()  # nan times 0 is nan
+                if op.grads.get(key) is None:
+                    op.grads[key] = torch.empty_like(param)
+                op.grads[key].zero_()  # times a weight of 0, nan would stay
         self.step()
 
     def _grads(self) -> list[Tensor]:

@@ -19,6 +19,7 @@ HIDDEN, LR = 5, 0.05
 def arguments() -> argparse.ArgumentParser:
     parser = flags.parser("onnx_step", __doc__, fast={"steps": 2})
     parser.add_argument("--steps", type=flags.whole_number(1), default=200)
+    parser.add_argument("--save-dir", type=flags.path, default=Path("checkpoints/runs/onnx_step"))
     return parser
 
 
@@ -26,7 +27,7 @@ def main(settings: argparse.Namespace) -> Outcome:
     cli.print_settings(settings)
     path = by_onnxruntime(settings)
     for name, export in AUTOGRAD.items():
-        print(f"torch, {name}: {told(export, settings.out / 'torch.onnx')}")
+        print(f"torch, {name}: {told(export, settings.save_dir / 'torch.onnx')}")
     return Outcome(written=[path])
 
 
@@ -43,7 +44,7 @@ def by_onnxruntime(settings: argparse.Namespace) -> Path:
     generator = torch.Generator().manual_seed(settings.seed)
     model = Model_MLP_L2(2, HIDDEN, 1, generator=generator)
     loss_fn, adam = BinaryCrossEntropyLoss(model), Adam(LR, model)
-    path = export_training_step(model, loss_fn, adam, settings.out / "step.onnx")
+    path = export_training_step(model, loss_fn, adam, settings.save_dir / "step.onnx")
     print(f"step.onnx: {len(onnx.load(path).graph.node)} nodes, {path.stat().st_size:,} bytes")
     params = {f"fc1.{key}": param for key, param in model.fc1.params.items()}
     params |= {f"fc2.{key}": param for key, param in model.fc2.params.items()}

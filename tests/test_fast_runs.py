@@ -9,7 +9,7 @@ from experiments import cli, fast
 from experiments.__main__ import scripts
 
 CHECKPOINT = Path(__file__).parents[1] / "checkpoints" / "moons"
-ELSEWHERE = ("benchmark", "durability", "scaling")  # in test_benchmark, test_faults, test_scaling
+ELSEWHERE = ("benchmark", "durability", "scaling")  # long: tests of their own run their parts
 NAMES = [name for name in scripts() if name not in ELSEWHERE]
 DRAW_NOTHING = ("estimators", "gradient_check", "neurons", "onnx_step", "overhead")
 

@@ -15,7 +15,6 @@ from .blocks import Gradient, Tally, Together, reusing
 from .doors import without_graph
 from .op import forward_of, has_halves, walk_back
 from .rows import Source
-from .walk import named_ops, untouched
 
 OfRows = Callable[[Tensor, Tensor], Tensor]  # a score row by row
 
@@ -110,26 +109,3 @@ def walk_back_from(model: Any, loss_fn: Any) -> None:
         walk(loss_fn.backward_inputs())
     else:
         loss_fn.backward()
-
-
-def first_non_finite(model: Any, X: Tensor | Source, block_size: int | None = None) -> str | None:
-    """The first op, in the order in which they run, whose output for X is not finite, by name."""
-    culprits: list[str] = []
-    with untouched(model):  # which also takes the watchers off again
-        for name, op in named_ops(model).items():
-            if hasattr(op, "forward"):
-                op.forward = _watched(name, op.forward, culprits)
-        predictions(model, X, block_size)
-    return culprits[0] if culprits else None
-
-
-def _watched(
-    name: str, forward: Callable[..., Tensor], culprits: list[str]
-) -> Callable[..., Tensor]:
-    def watched(*inputs: Tensor) -> Tensor:
-        outputs = forward(*inputs)
-        if not outputs.isfinite().all():
-            culprits.append(name)
-        return outputs
-
-    return watched

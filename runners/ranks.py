@@ -175,16 +175,6 @@ def _rows_of(ranks: Ranks, rows: Rows) -> Rows:
     return [here, y.narrow(axis, mine.start, count)]
 
 
-def culprit(found: list[str | None]) -> str:
-    """Where numbers went bad, in words, of what each rank has found."""
-    ops = {rank: op for rank, op in enumerate(found) if op}
-    if not ops:
-        return "the output of every op is finite"
-    rank, op = next(iter(ops.items()))
-    where = "" if len(ops) == len(found) else f" on rank {rank}"
-    return f"first at the output of {op!r}{where}"
-
-
 def _rows(rows: Rows) -> int:
     count: int = rows[0].shape[-2]
     return count

@@ -13,28 +13,27 @@ from torch import Tensor
 from opnet.captured import generators, keeps_as_usual
 from opnet.data import Batch
 from opnet.errors import NonFiniteError
-from opnet.step import first_non_finite
 from opnet.walk import every_part, set_training
 
 from .best import Best, Kept
 from .calls import Calls
+from .diagnosis import diagnosis
 from .doors import rate_of
 from .interrupts import held_back
 from .log import SECONDS_BETWEEN_UPDATES, Log
-from .ranks import Share, culprit
+from .ranks import Share
 from .replays import EAGER, Plan, Replays
 from .resume import Resumable
-from .snapshots import Snapshot, set_weights
+from .snapshots import Snapshot
 from .work import Work
 
 MOST_EPOCHS_UNREAD = 100
 MOST_UNREAD = 2**22  # elements, of weights and predictions, in the epochs not read back yet
-NUMBERS = ("train loss", "dev loss", "train score", "dev score")
 _log = logging.getLogger(__name__)
 
 
 class Epoch(NamedTuple):
-    """What an epoch leaves: its rate, a snapshot after its updates, and not read back the NUMBERS.
+    """What an epoch leaves: its rate, a snapshot after its updates, and four numbers to be read.
 
     Instead of a score there may be the predictions that are still to be scored. Those of a replayed
     epoch wait in a row of its window, whose `place` is told instead.
@@ -202,7 +201,7 @@ class Run:
         return predicts if self.of_rows else self.runner.metric(predicts, labels)
 
     def _columns(self, waiting: list[Epoch]) -> list[list[float]]:
-        """The four NUMBERS of all epochs that wait, each in one round trip."""
+        """The four numbers of all epochs that wait, each in one round trip."""
         eager = zip(*(epoch.numbers or () for epoch in waiting), strict=True)
         first = waiting[0].place
         columns = self.replays.columns(first, len(waiting)) if self.replays else eager
@@ -229,7 +228,7 @@ class Run:
         for epoch, numbers in zip(waiting, zip(*columns, strict=True), strict=True):
             if not all(math.isfinite(number) for number in numbers):
                 self.unread.clear()
-                raise NonFiniteError(self._diagnosis(epoch, numbers))
+                raise NonFiniteError(diagnosis(self, epoch, numbers))
             self._accept(epoch, numbers)
             self.unread.pop(0)  # only now: an interrupt in between loses nothing
             if self.calls.readers:
@@ -270,25 +269,6 @@ class Run:
         self.log.epoch(self.epochs_read, train_loss, dev_score)
         self.last = epoch.snapshot
         self.epochs_read += 1
-
-    def _diagnosis(self, epoch: Epoch, numbers: tuple[float, ...]) -> str:
-        """What is not finite, when, at which rate, and which op it comes from."""
-        bad = [not math.isfinite(number) for number in numbers].index(True)
-        name, number = NUMBERS[bad], numbers[bad]
-        on_train = name.startswith("train")
-        X, _ = self.train_set if on_train else self.dev_set
-        op = self._culprit(self.last if on_train else epoch.snapshot, X)
-        if on_train and self.batches and not op:  # the weights went bad between two of its batches
-            op = self._culprit(epoch.snapshot, X)
-        cause = culprit(self.ranks.gather(op))
-        epoch_kept = self.best.kept.epoch
-        kept = "the start" if epoch_kept is None else f"epoch {epoch_kept}"
-        what = f"{name} of epoch {self.epochs_read} is {number} at learning rate {epoch.lr}"
-        return f"train: {what}; {cause}; the weights of {kept} are kept"
-
-    def _culprit(self, snapshot: Snapshot, X: Tensor) -> str | None:
-        set_weights(self.runner.model, snapshot)
-        return first_non_finite(self.runner.model, X, self.plan.block_size)
 
 
 def _read_back(column: Any) -> list[float]:

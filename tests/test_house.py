@@ -31,6 +31,7 @@ LEVELS = [
         "metrics",
         "blocks",
         "step",
+        "nonfinite",
         "captured",
         "walks",
         "parallel",

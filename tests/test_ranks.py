@@ -182,28 +182,6 @@ def test_a_stop_and_ctrl_c_of_one_rank_are_those_of_all_after_the_epoch(tmp_path
         torch.testing.assert_close(end.result[1], alone[1], atol=1e-6, rtol=1e-6)
 
 
-def poisoned(where):
-    """One rank's rows go bad in the fifth epoch."""
-    train, dev = moons()
-
-    def poison(runner):
-        train[0][-1] = torch.nan  # a row of the last rank
-
-    runner = a_runner()
-    try:
-        runner.train(train, dev, num_epochs=9, log_epochs=0, callbacks=[At(poison, where)])
-    finally:
-        assert len(runner.train_loss) == 5
-        assert all(tensor.isfinite().all() for tensor in state(runner.model))
-
-
-def test_a_nan_on_one_rank_is_named_on_all():
-    ends = on_ranks(3, poisoned, 2)
-    said = "NonFiniteError: train: train loss of epoch 5 is nan at learning rate 0.05; "
-    said += "first at the output of 'fc1' on rank 2; the weights of epoch 4 are kept"
-    assert [(end.code, end.error) for end in ends] == [(1, said)] * 3
-
-
 def with_(*ops):
     return Sequential(Linear(2, 5, generator=drawn()), *ops, Linear(5, 1), Logistic())
 

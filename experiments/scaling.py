@@ -92,9 +92,9 @@ def _median(found: list[dict[Way, Any]], way: Way, key: str) -> float:
 def _compared(epochs: dict[Way, float], model: Model, cores: int) -> list[tuple[Any, ...]]:
     lines = []
     for way, seconds in epochs.items():
-        fits = way.threads == 1 and way.ranks <= cores
-        predicted = f"{1e3 * model.epoch(way.rows, way.ranks):.1f}" if fits else "-"
-        lines.append((way.ranks, way.threads, f"{way.rows:,}", f"{1e3 * seconds:.1f}", predicted))
+        predicted = f"{1e3 * model.epoch(way.rows, way.ranks, cores):.1f}"
+        modelled = predicted if way.threads == 1 else "-"
+        lines.append((way.ranks, way.threads, f"{way.rows:,}", f"{1e3 * seconds:.1f}", modelled))
     return lines
 
 

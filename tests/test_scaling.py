@@ -8,22 +8,27 @@ from experiments.scaling import measured
 from experiments.scaling_model import MANY, TALKS, Model, Way, fitted
 
 WAYS = [Way(ranks, 1, rows) for ranks in (1, 2, 4) for rows in (1_000_000, 125_000)]
-RIGHT = Model(fixed=0.002, per_row=1e-6, step=2e-4, per_number=1e-9, numbers=5_633)
+RIGHT = Model(fixed=0.002, per_row=1e-6, step=2e-4, per_number=1e-9, numbers=5_633, crowding=1.3)
+TALKED = {"few": 2 * RIGHT.step, "many": 2 * RIGHT.step + MANY * RIGHT.per_number}
 
 
-def test_the_numbers_of_a_model_are_found_again_from_what_it_predicts():
-    epochs = {way: RIGHT.epoch(way.rows, way.ranks) for way in WAYS}
+@pytest.mark.parametrize("cores", [2, 3, 4])
+def test_the_numbers_of_a_model_are_found_again_from_what_it_predicts(cores):
+    epochs = {way: RIGHT.epoch(way.rows, way.ranks, cores) for way in WAYS}
     epochs[Way(1, 2, 1_000_000)] = 99.0  # two threads: not what the model is of
-    talks = {"few": 2 * RIGHT.step, "many": 2 * RIGHT.step + MANY * RIGHT.per_number}
-    assert fitted(epochs, talks, RIGHT.numbers, cores=4) == pytest.approx(RIGHT)
-    epochs[Way(4, 1, 1_000_000)] = 99.0  # more ranks than cores
-    assert fitted(epochs, talks, RIGHT.numbers, cores=2) == pytest.approx(RIGHT)
+    found = fitted(epochs, TALKED, RIGHT.numbers, cores)
+    assert found == pytest.approx(RIGHT._replace(crowding=1.3 if cores < 4 else 1.0))
 
 
 def test_one_rank_does_not_talk_and_many_only_talk():
     assert RIGHT.talking(1) == 0
     assert RIGHT.talking(2) == pytest.approx(TALKS * (2 * RIGHT.step + RIGHT.numbers * 1e-9))
     assert RIGHT.epoch(1000, 1000) == pytest.approx(RIGHT.talking(1000), rel=0.01)
+
+
+def test_ranks_that_share_a_core_take_turns():
+    alone, shared = (RIGHT.computing(1_000_000, 4, cores) for cores in (4, 2))
+    assert shared == pytest.approx(2 * 1.3 * alone)
 
 
 def test_what_does_not_shrink_is_never_less_than_nothing():

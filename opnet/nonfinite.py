@@ -1,78 +1,94 @@
-"""Where numbers go bad: a step once more, without its update, under the eyes of a watcher."""
+"""Where numbers go bad: rows go through a model once more, without an update, and are watched."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor
 
+from .ahead import blocks
 from .op import has_halves
 from .rows import Source
-from .step import predictions, training_step
+from .step import evaluation, walk_back_from
 from .walk import attributes, dict_of, every_part, named_ops, set_training, untouched
 
 HALVES = ("backward_params", "backward_inputs")
+Look = Callable[[str, list[Any]], None]  # told whether a rule `takes` or `gives` these
 
 
-class NoUpdate:
-    """In the place of an optimizer: the params stay."""
+def first_bad_output(
+    model: Any, loss_fn: Any, X: Tensor | Source, y: Tensor, size: int | None = None
+) -> str | None:
+    """`at the output of 'fc1'`: that of the first op, in the order in which they run, to be bad.
 
-    def step(self) -> None: ...
-
-
-def first_bad_output(model: Any, X: Tensor | Source, block_size: int | None = None) -> str | None:
-    """The first op, in the order in which they run, whose output for X is not finite, by name."""
+    Bad is nan or infinite. The loss, by its class, comes after all ops. The rows go through the
+    model `size` at a time.
+    """
     found: list[str] = []
-    with untouched(model):  # which also takes the watchers off again
+
+    def look(name: str, does: str, tensors: list[Any]) -> None:
+        if does == "gives" and _is_bad(tensors):
+            found.append(f"at the output of {name!r}")
+
+    with untouched(model, loss_fn):  # which also takes the watchers off again
         for name, op in named_ops(model).items():
-            if hasattr(op, "forward"):
-                op.forward = _watched_forward(name, op.forward, found)
-        predictions(model, X, block_size)
+            _watch(op, "forward", partial(look, name))
+        for block in blocks(X, y, size or X.shape[-2]):
+            _, loss = evaluation(model, loss_fn, block.X, block.y)
+            look(type(loss_fn).__name__, "gives", [torch.as_tensor(loss)])
+            if found:
+                break
     return found[0] if found else None
 
 
 def first_bad_gradient(
-    model: Any, loss_fn: Any, X: Tensor | Source, y: Tensor, block_size: int | None = None
+    model: Any, loss_fn: Any, X: Tensor | Source, y: Tensor, size: int | None = None
 ) -> str | None:
-    """The first op, in the order in which a step walks back, with a gradient that is not finite.
+    """`in the gradient of 'fc1'`: that of the first op, as a step walks back, to be bad.
 
-    By name; the loss by its class. What stands in `grads` is written over.
+    Or `in the gradient that 'fc1' is given`, where no op has made it so but the loss, or a model
+    with a backward of its own. The rows go through the model `size` at a time. `grads` and
+    `buffers` are written over.
     """
     found: list[str] = []
+
+    def look(name: str, op: Any, rule: str, does: str, tensors: list[Any]) -> None:
+        if does == "gives" and rule != "backward_inputs":
+            tensors = [*tensors, *dict_of(op, "grads").values()]
+        if _is_bad(tensors):
+            is_its = "of {!r}" if does == "gives" else "that {!r} is given"
+            found.append(f"in the gradient {is_its.format(name)}")
+
     with untouched(model, loss_fn):
-        set_training(every_part(model), True)
+        set_training(every_part(model, loss_fn), True)
         for name, op in named_ops(model).items():
+            for grad in dict_of(op, "grads").values():
+                grad.zero_()  # one that nobody writes may be bad from before
             for rule in HALVES if has_halves(op) else ("backward",):
-                watched = _watched_backward(type(loss_fn).__name__, name, op, rule, found)
-                attributes(op)[rule] = watched
-        training_step(model, loss_fn, NoUpdate(), X, y, block_size)
+                _watch(op, rule, partial(look, name, op, rule))
+        for block in blocks(X, y, size or X.shape[-2]):
+            evaluation(model, loss_fn, block.X, block.y)
+            walk_back_from(model, loss_fn)
+            if found:
+                break
     return found[0] if found else None
 
 
-def _watched_forward(
-    name: str, forward: Callable[..., Tensor], found: list[str]
-) -> Callable[..., Tensor]:
-    def watched(*inputs: Tensor) -> Tensor:
-        outputs = forward(*inputs)
-        if not outputs.isfinite().all():
-            found.append(name)
-        return outputs
+def _watch(op: Any, rule: str, look: Look) -> None:
+    """From now on the look falls on all that a rule of the op takes and gives, if it has that."""
+    call = getattr(op, rule, None)
+    if call is None:
+        return
 
-    return watched
+    def watched(*args: Any, **named: Any) -> Any:
+        look("takes", [*args, *named.values()])
+        given = call(*args, **named)
+        look("gives", [*given] if isinstance(given, (tuple, list)) else [given])
+        return given
+
+    attributes(op)[rule] = watched
 
 
-def _watched_backward(
-    loss: str, name: str, op: Any, rule: str, found: list[str]
-) -> Callable[[Tensor], Any]:
-    """That rule of an op. What is bad before any op has been found bad comes from the loss."""
-    backward = getattr(op, rule)
-
-    def watched(grads: Tensor) -> Any:
-        if not grads.isfinite().all():
-            found.append(loss)
-        sent_back = backward(grads)
-        written = () if rule == "backward_inputs" else dict_of(op, "grads").values()
-        if not all(g.isfinite().all() for g in (sent_back, *written) if isinstance(g, Tensor)):
-            found.append(name)
-        return sent_back
-
-    return watched
+def _is_bad(tensors: Iterable[Any]) -> bool:
+    return any(isinstance(t, Tensor) and not t.isfinite().all() for t in tensors)

@@ -1,51 +1,63 @@
 """What to say of a number that is not finite: when, at which rate, and where it went bad first."""
 
+import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
+from opnet.data import Rows
 from opnet.nonfinite import first_bad_gradient, first_bad_output
 
 from .snapshots import Snapshot, set_weights
 
 NUMBERS = ("train loss", "dev loss", "train score", "dev score")
-FINE = "the output of every op is finite"
+_log = logging.getLogger(__name__)
 
 
 def diagnosis(run: Any, epoch: Any, numbers: tuple[float, ...]) -> str:
     """In one line, on all ranks the same, of the first epoch that was read with bad numbers."""
     bad = [not math.isfinite(number) for number in numbers].index(True)
     name, number = NUMBERS[bad], numbers[bad]
-    found = (run.ranks.gather(here) for here in _searched(run, epoch, name.startswith("train")))
-    cause = next((_first(ranks) for ranks in found if any(ranks)), FINE)
+    cause = _cause(run, epoch, name.startswith("train"))
     kept = "the start" if run.best.kept.epoch is None else f"epoch {run.best.kept.epoch}"
     what = f"{name} of epoch {run.epochs_read} is {number} at learning rate {epoch.lr}"
     return f"train: {what}; {cause}; the weights of {kept} are kept"
 
 
-def _searched(run: Any, epoch: Any, on_train: bool) -> Iterator[str | None]:
-    """What is found here, place by place in the order of an epoch, from the last good weights on.
+def _cause(run: Any, epoch: Any, on_train: bool) -> str:
+    """What each rank finds among its own rows, place by place in the order of an epoch.
 
-    Of mini-batches, whose weights in between nobody has, all rows together stand for each.
+    Mini-batches are cut from the rows in their order: nobody has their draws or weights any more.
     """
-    (X, y), (X_dev, _) = run.train_set, run.dev_set
-    parts, size = (run.runner.model, run.runner.loss_fn), run.plan.block_size
-    if on_train:
-        yield _output(run, run.last, X)
-    if run.batches or not on_train:  # then an update lies between
-        set_weights(parts[0], run.last)
-        op = first_bad_gradient(*parts, X, y, size)
-        yield op and f"first in the gradient of {op!r}"
-        yield _output(run, epoch.snapshot, X if on_train else X_dev)
+    model, loss_fn = run.runner.model, run.runner.loss_fn
+    sizes = [size for size in (run.share.batch_size, run.plan.block_size) if size]
+    for snapshot, first_bad, rows in _places(run, epoch, on_train):
+        set_weights(model, snapshot)
+        look = partial(first_bad, model, loss_fn, *rows, min(sizes, default=None))
+        found = run.ranks.gather(_tried(look))
+        if any(found):
+            rank, where = next((rank, where) for rank, where in enumerate(found) if where)
+            return f"first {where}" + ("" if all(found) else f" on rank {rank}")
+    return "the output of every op is finite"
 
 
-def _output(run: Any, snapshot: Snapshot, X: Any) -> str | None:
-    set_weights(run.runner.model, snapshot)
-    op = first_bad_output(run.runner.model, X, run.plan.block_size)
-    return op and f"first at the output of {op!r}"
+def _places(
+    run: Any, epoch: Any, on_train: bool
+) -> list[tuple[Snapshot, Callable[..., str | None], Rows]]:
+    """Where to look: what ran before the number, and the weights that it ran with."""
+    train, dev = run.share.sets
+    before = [(run.last, first_bad_output, train)] if on_train else []
+    if on_train and not run.batches:
+        return before
+    update = run.last, first_bad_gradient, train
+    return [*before, update, (epoch.snapshot, first_bad_output, train if on_train else dev)]
 
 
-def _first(found: list[str | None]) -> str:
-    """What one rank has found, with its number unless all have."""
-    rank, cause = next((rank, cause) for rank, cause in enumerate(found) if cause)
-    return cause if all(found) else f"{cause} on rank {rank}"
+def _tried(look: Callable[[], str | None]) -> str | None:
+    """What is found. A search that fails must not take the place of what it is for."""
+    try:
+        return look()
+    except Exception as error:
+        _log.debug("train: nothing found: %s: %s", type(error).__name__, error)
+        return None

@@ -51,12 +51,15 @@ class Share:
     rows in the order that one process would, and takes its part of each batch.
     """
 
-    def __init__(self, ranks: Ranks, runner: Any, sets: tuple[Rows, Rows], split: bool) -> None:
+    def __init__(
+        self, ranks: Ranks, runner: Any, sets: tuple[Rows, Rows], batch_size: int | None
+    ) -> None:
         self.ranks, self.runner, self.all_rows = ranks, runner, list(sets)
+        self.batch_size = batch_size
         if ranks.several:
             _check_can_be_shared(ranks, runner, sets)
         train, dev = sets
-        self.sets = train if split else _rows_of(ranks, train), _rows_of(ranks, dev)
+        self.sets = train if batch_size else _rows_of(ranks, train), _rows_of(ranks, dev)
         weights = [_rows(mine) / _rows(all_) for mine, all_ in zip(self.sets, sets, strict=True)]
         self.weights = weights * 2  # of the numbers of a run
         self.of_rows = self._scores if ranks.several else None

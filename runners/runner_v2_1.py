@@ -145,7 +145,7 @@ class RunnerV2_1:
         train_rows, predicted = self._rehearsed("train_set", train_set)
         dev_rows, more_predicted = self._rehearsed("dev_set", dev_set)
         split = split_size(batch_size, train_rows[0])
-        share = Share(self.ranks, self, (train_rows, dev_rows), split is not None)
+        share = Share(self.ranks, self, (train_rows, dev_rows), split)
         planned = partial(
             plan, step, self, share.sets, hooks, num_epochs, split, block_size, threads
         )

@@ -1,21 +1,26 @@
 """Where numbers go bad is found and named, forwards and backwards, on one rank and on several."""
 
+import numpy as np
 import pytest
 import torch
 from ranks import on_ranks
+from sound_ops import SlottedSquare
 
 from opnet import (
     BatchGD,
     BinaryCrossEntropyLoss,
     Linear,
     Logistic,
+    MeanSquaredErrorLoss,
     NonFiniteError,
     Op,
     Sequential,
     accuracy,
+    from_npy,
     make_moons,
     split,
 )
+from opnet.data import as_rows
 from opnet.nonfinite import first_bad_gradient, first_bad_output
 from opnet.parallel import rank
 from opnet.walk import state
@@ -115,6 +120,8 @@ CASES = [  # who breaks, and which of its rules
 
 
 def place(culprit, rule):
+    if culprit == "SpoilingLoss":
+        return "first in the gradient that 'head' is given"
     return f"first {'at the output' if rule == 'forward' else 'in the gradient'} of '{culprit}'"
 
 
@@ -138,33 +145,139 @@ def test_on_ranks_the_one_that_it_comes_from_is_named_by_all():
         assert f"; {place(*CASES[number // 2])} on rank 2; the weights of epoch 4" in said
 
 
-def poisoned(where):
-    """One rank's rows go bad in the fifth epoch."""
-    train, dev = moons()
+class Poison:
+    """After epoch 4 a number of some rows is nan, on one rank or wherever it runs."""
+
+    def __init__(self, rows, where=None):
+        self.rows, self.where = rows, where
+
+    def on_epoch_end(self, runner, epoch):
+        if epoch == 4 and self.where in (None, rank()):
+            self.rows[-1] = torch.nan  # which is of the last rank
+
+
+def poisoned(which, part, where=None, **how):
+    sets = moons()[:2]
     runner, _ = job("fc1", "")
-
-    class Poison:
-        def on_epoch_end(self, runner, epoch):
-            if (rank(), epoch) == (where, 4):
-                train[0][-1] = torch.nan  # a row of the last rank
-
+    hook = Poison(sets[which][part], where)
     with pytest.raises(NonFiniteError) as error:
-        runner.train(train, dev, num_epochs=9, log_epochs=0, keep="last", callbacks=[Poison()])
+        runner.train(*sets, num_epochs=9, log_epochs=0, keep="last", callbacks=[hook], **how)
     return str(error.value)
 
 
-def test_rows_that_go_bad_on_one_rank_are_told_by_all():
-    said = "train: train loss of epoch 5 is nan at learning rate 0.25; "
-    said += "first at the output of 'fc1' on rank 2; the weights of epoch 4 are kept"
-    assert [end.result for end in on_ranks(3, poisoned, 2)] == [said] * 3
+def test_rows_that_go_bad_are_told_from_labels_and_on_ranks_by_all():
+    said = {
+        (0, 0): "train loss of epoch 5 is nan at learning rate 0.25; first at the output of 'fc1'",
+        (1, 0): "dev loss of epoch 5 is nan at learning rate 0.25; first at the output of 'fc1'",
+        (0, 1): "train loss of epoch 5 is nan at learning rate 0.25; "
+        "first at the output of 'SpoilingLoss'",
+    }
+    for place, text in said.items():
+        assert poisoned(*place) == f"train: {text}; the weights of epoch 4 are kept"
+        for end in on_ranks(3, poisoned, *place, 2):
+            assert end.result == f"train: {text} on rank 2; the weights of epoch 4 are kept"
 
 
-@pytest.mark.parametrize("block_size", [None, 64])
-def test_nothing_is_found_where_all_is_finite_and_nothing_is_left_behind(block_size):
-    runner, _ = job("fc1", "")
+class Stubborn(Linear):
+    """It takes no more than 64 rows, and no bad ones."""
+
+    def forward(self, *, inputs):
+        if len(inputs) > 64 or not inputs.isfinite().all():
+            raise ValueError("wanted other rows")
+        return super().forward(inputs)
+
+
+class Own(Sequential):
+    """A model that walks its own way, through an op without a __dict__ and one that is frozen."""
+
+    def __init__(self, spoilt):
+        self.spoilt = spoilt
+        super().__init__(
+            Linear(2, 3, "fc1", generator=drawn()),
+            SlottedSquare(),
+            Frozen(3, 1, "fc2"),
+            Stubborn(1, 1, "fc3"),
+        )
+
+    def forward(self, inputs):
+        for layer in self.layers[:-1]:
+            inputs = layer.forward(inputs)
+        return self.layers[-1].forward(inputs=inputs)
+
+    def backward(self, grads):
+        for place, layer in reversed([*enumerate(self.layers)]):
+            grads = layer.backward(grads * (torch.nan if place == self.spoilt else 1))
+
+
+class Frozen(Linear):
+    """Its gradients are of no interest, and bad from the start."""
+
+    def __init__(self, *args):
+        super().__init__(*args, generator=drawn())
+        self.grads["W"].fill_(torch.nan)
+
+    def backward_params(self, grads):
+        pass
+
+
+@pytest.mark.parametrize("size", [None, 7])
+@pytest.mark.parametrize(("spoilt", "said"), [(0, "fc1"), (1, "fc2"), (3, "fc3"), (None, None)])
+def test_what_no_op_has_done_is_said_of_the_first_one_that_meets_it(spoilt, said, size):
+    model = Own(spoilt)
+    X, y = (part[:60] for part in moons()[0])
+    found = first_bad_gradient(model, MeanSquaredErrorLoss(model), X, y, size)
+    if spoilt == 1:
+        assert found == "in the gradient that 'fc1' is given"  # the op between cannot be watched
+    else:
+        assert found == (said and f"in the gradient that {said!r} is given")
+
+
+class InTraining(Whole):
+    """Its derivative is bad where rows are trained on."""
+
+    def backward(self, grads):
+        return super().backward(grads * (torch.nan if self.training else 1))
+
+
+def test_the_walk_back_is_that_of_a_training_also_through_rows_on_disk(tmp_path):
     X, y = moons()[0]
-    before = [tensor.clone() for tensor in state(runner.model)], vars(runner.model.layers[0]).copy()
-    assert first_bad_output(runner.model, X, block_size) is None
-    assert first_bad_gradient(runner.model, runner.loss_fn, X, y, block_size) is None
-    assert all(map(torch.equal, before[0], state(runner.model)))
-    assert vars(runner.model.layers[0]) == before[1]
+    np.save(tmp_path / "X.npy", X.numpy())
+    model = Sequential(Linear(2, 1, "fc1"), InTraining("here"), Logistic())
+    for rows in (X, from_npy(tmp_path / "X.npy")):
+        row_set = as_rows("train_set", [rows, y], X)
+        found = first_bad_gradient(model.eval(), BinaryCrossEntropyLoss(model), *row_set, 50)
+        assert found == "in the gradient of 'here'"
+
+
+def test_a_search_that_fails_does_not_take_the_place_of_what_it_is_for():
+    model = Sequential(Linear(2, 1, "fc1"), Moody("moody"), Logistic())
+    runner = RunnerV2_1(model, BatchGD(0.25, model), accuracy, BinaryCrossEntropyLoss(model))
+    hook = BreakAt(model.layers[1])
+    said = "train loss of epoch 5 is nan .*; the output of every op is finite"
+    with pytest.raises(NonFiniteError, match=said):
+        runner.train(*moons()[:2], num_epochs=9, log_epochs=0, callbacks=[hook])
+
+
+class Moody(Whole):
+    """Broken, it gives nan, and raises from the third time on."""
+
+    calls = 0
+
+    def forward(self, inputs):
+        self.calls += self.broken
+        if self.calls > 2:
+            raise RuntimeError("no more of this")
+        return 2 * inputs * (torch.nan if self.broken else 1)
+
+
+@pytest.mark.parametrize("size", [None, 64])
+def test_nothing_is_found_where_all_is_finite_and_nothing_is_left_behind(size):
+    runner, _ = job("fc1", "")
+    model, loss_fn, (X, y) = runner.model, runner.loss_fn, moons()[0]
+    parts = [model, loss_fn, *model.layers]
+    before = [vars(part).copy() for part in parts]
+    weights = [tensor.clone() for tensor in state(model)]
+    assert first_bad_output(model, loss_fn, X, y, size) is None
+    assert first_bad_gradient(model, loss_fn, X, y, size) is None
+    assert all(map(torch.equal, weights, state(model)))
+    assert [vars(part) for part in parts] == before

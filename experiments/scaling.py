@@ -17,6 +17,8 @@ from experiments.rows import Outcome
 from experiments.scaling_model import ASSUMED, DEV_ROWS, Model, Way, fitted, table
 
 MORE = (2, 4, 8, 16, 64, 256)  # ranks to predict
+USUAL = {"rows": 1_000_000, "hidden": 256, "rounds": 5}
+QUICK = {"rows": 50_000, "hidden": 64, "rounds": 1}
 SAME = 1e-4  # relative difference of the last losses, at most
 
 
@@ -24,16 +26,16 @@ def arguments() -> argparse.ArgumentParser:
     parser = flags.parser("scaling", __doc__, fast={"quick": True, "epochs": 2})
     count = flags.whole_number(1)
     parser.add_argument("--quick", action="store_true", help="fewer rows and units, one round")
-    parser.add_argument("--rows", type=count, default=1_000_000, help="of the train set")
-    parser.add_argument("--hidden", type=count, default=256, help="units")
-    parser.add_argument("--rounds", type=count, default=5)
+    parser.add_argument("--rows", type=count, help="of the train set, instead of 1,000,000")
+    parser.add_argument("--hidden", type=count, help="units, instead of 256")
+    parser.add_argument("--rounds", type=count, help="instead of 5")
     parser.add_argument("--epochs", type=count, default=8, help="to time in each round")
     return parser
 
 
 def main(settings: argparse.Namespace) -> Outcome:
-    if settings.quick:
-        vars(settings).update(rows=50_000, hidden=64, rounds=1)
+    usual = QUICK if settings.quick else USUAL
+    vars(settings).update({key: vars(settings)[key] or value for key, value in usual.items()})
     rows, cores = settings.rows, _cores()
     one, two, threads, _ = whole = [Way(*how, rows) for how in ((1, 1), (2, 1), (1, 2), (4, 1))]
     ways = [*whole, *(Way(ranks, 1, rows // 8) for ranks in (1, 2, 4))]

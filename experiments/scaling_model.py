@@ -19,9 +19,10 @@ class Way(NamedTuple):
 
 
 class Model(NamedTuple):
-    """epoch = k (fixed + per_row rows / R) + TALKS 2 (R - 1) (step + per_number numbers / R).
+    """epoch = k (fixed + per_row rows / R) + 2 (R - 1) (TALKS step + per_number numbers / R).
 
-    Seconds on R ranks; in a ring each of them sends an R-th of all numbers, 2 (R - 1) times. k is 1
+    Seconds on R ranks; in a ring each of them sends an R-th of the gradient, 2 (R - 1) times; what
+    else they tell each other are few numbers, in which only the steps count. k is 1
     where each has a core, else R / cores times `crowding`: turns are taken, and waited for.
     """
 
@@ -33,8 +34,8 @@ class Model(NamedTuple):
     crowding: float = 1.0
 
     def talking(self, ranks: int) -> float:
-        steps = 2 * (ranks - 1)
-        return TALKS * steps * (self.step + self.per_number * self.numbers / ranks)
+        sent = self.per_number * self.numbers / ranks
+        return 2 * (ranks - 1) * (TALKS * self.step + sent)
 
     def computing(self, rows: int, ranks: int, cores: float = math.inf) -> float:
         turns = ranks / cores * self.crowding if ranks > cores else 1.0
@@ -47,7 +48,7 @@ class Model(NamedTuple):
         speed = 4e-9 / self.per_number
         return (
             f"epoch = k ({1e3 * self.fixed:.2f} ms + rows x {1e9 * self.per_row:.0f} ns / ranks)\n"
-            f"      + {TALKS} x 2 (ranks - 1) x ({1e6 * self.step:.0f} us"
+            f"      + 2 (ranks - 1) x ({TALKS} x {1e6 * self.step:.0f} us"
             f" + {4 * self.numbers:,} bytes / ranks at {speed:.2f} GB/s)\n"
             f"k = 1, or {self.crowding:.2f} ranks / cores where there are more ranks than cores"
         )

@@ -5,7 +5,7 @@ import argparse
 import pytest
 
 from experiments.scaling import measured
-from experiments.scaling_model import MANY, TALKS, Model, Way, fitted
+from experiments.scaling_model import DEV_ROWS, MANY, TALKS, Model, Way, fitted, work
 
 WAYS = [Way(ranks, 1, rows) for ranks in (1, 2, 4) for rows in (1_000_000, 125_000)]
 RIGHT = Model(fixed=0.002, per_row=1e-6, step=2e-4, per_number=1e-9, numbers=5_633, crowding=1.3)
@@ -22,13 +22,18 @@ def test_the_numbers_of_a_model_are_found_again_from_what_it_predicts(cores):
 
 def test_one_rank_does_not_talk_and_many_only_talk():
     assert RIGHT.talking(1) == 0
-    assert RIGHT.talking(2) == pytest.approx(TALKS * (2 * RIGHT.step + RIGHT.numbers * 1e-9))
+    assert RIGHT.talking(2) == pytest.approx(TALKS * 2 * RIGHT.step + RIGHT.numbers * 1e-9)
     assert RIGHT.epoch(1000, 1000) == pytest.approx(RIGHT.talking(1000), rel=0.01)
 
 
 def test_ranks_that_share_a_core_take_turns():
     alone, shared = (RIGHT.computing(1_000_000, 4, cores) for cores in (4, 2))
     assert shared == pytest.approx(2 * 1.3 * alone)
+
+
+def test_a_dev_row_costs_a_third_of_a_row_to_train_on():
+    assert work(0, 1) == pytest.approx(DEV_ROWS / 3)  # a walk there, and none back for X and for W
+    assert work(DEV_ROWS, 2) == pytest.approx(DEV_ROWS * 2 / 3)
 
 
 def test_what_does_not_shrink_is_never_less_than_nothing():

@@ -126,6 +126,8 @@ CASES = {  # a runner, its rows, how it trains
     ),
     "a rate that changes": (adam, moons, {"schedule": Cosine(0.05, EPOCHS)}),
     "a rate by the dev loss": (partial(adam, lr=2.0), moons, {"schedule": ReduceOnPlateau}),
+    "log lines, of rank 0 only": (adam, moons, {"step": "eager", "log_epochs": 2}),
+    "log lines, recorded": (adam, moons, {"step": "captured", "num_epochs": 10, "log_epochs": 3}),
     "stopped early": (partial(adam, lr=2.0), moons, {"callbacks": EarlyStopping}),
 }
 

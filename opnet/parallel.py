@@ -18,8 +18,6 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from .walk import dict_of, leaf_ops
-
 ATTEMPT = "TORCHELASTIC_RESTART_COUNT"  # torchrun's store still has what ended ranks have said
 LAUNCHED = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # what a launcher sets
 TIMEOUT, SECONDS = "OPNET_TIMEOUT", 60.0  # its variable, and how long a rank waits for the others
@@ -123,7 +121,7 @@ class Ranks:
 
     def _leave(self, error: BaseException) -> None:
         """Say what has happened here; who waits for this rank is told when the group closes."""
-        what = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        what = ": ".join(filter(None, [type(error).__name__, " ".join(str(error).split())]))
         self._say(f"rank {self.rank}: {what}"[:500])
         heard = self._heard(GRACE, lambda words: len(words) == self.count)
         if len(heard) < self.count or len({talks for talks, _ in heard.values()}) > 1:
@@ -135,15 +133,23 @@ class Ranks:
         self._say("")
         heard = self._heard(GRACE, lambda words: any(text for _, text in words.values()))
         causes = list(dict.fromkeys(text for _, (_, text) in sorted(heard.items()) if text))
-        if not causes:
-            late = "timed out" in str(error).lower()
-            how = "has not answered in time" if late else "has ended without a word"
-            silent = [str(rank) for rank in range(self.count) if rank not in {*heard, self.rank}]
+        if not heard:
+            causes = [STORE_GONE]
+        elif not causes:
+            causes = [self._unsaid(heard, error)]
+            self._say(causes[0])  # for who is late itself
+        return f"train: rank {self.rank} of {self.count} cannot go on: {'; '.join(causes)}"
+
+    def _unsaid(self, heard: dict[int, tuple[str, str]], error: RuntimeError) -> str:
+        """What is to be thought where nobody gives a cause: who is silent, or that all wait."""
+        late = "timed out" in str(error).lower()
+        silent = [str(rank) for rank in range(self.count) if rank not in {*heard, self.rank}]
+        if silent:
             who = f"rank {silent[0]}" if len(silent) == 1 else f"one of ranks {', '.join(silent)}"
-            causes = [f"{who} {how}"] * bool(silent) if heard else [STORE_GONE]
-            self._say(causes[0] if heard and causes else "")  # for who is late itself
-        told = "; ".join(causes) or " ".join(str(error).split())[:200]
-        return f"train: rank {self.rank} of {self.count} cannot go on: {told}"
+            return f"{who} {'has not answered in time' if late else 'has ended without a word'}"
+        if late:
+            return "each waits for another, wanted the same calls on every rank"
+        return " ".join(str(error).split())[:200]
 
     def _say(self, text: str) -> None:
         """To whom it concerns: how often this rank has talked, and why it ends."""
@@ -171,44 +177,8 @@ class Ranks:
         return f"opnet/{self.run}/{rank}"
 
 
-class Shared:
-    """In the place of an optimizer: an update by the gradient over the rows of all ranks.
-
-    dL/dp = sum over ranks of weight dL_rank/dp, weight = rows of the rank / rows of all; then each
-    rank does the same update. All gradients are one sum of one flat tensor.
-    """
-
-    def __init__(self, optimizer: Any, model: Any, ranks: Ranks, weight: float) -> None:
-        self.optimizer, self.ranks, self.weight = optimizer, ranks, weight
-        self.ops = [op for op in leaf_ops(model) if dict_of(op, "params")]
-
-    @torch.no_grad()
-    def step(self) -> None:
-        grads = self._grads()
-        if grads:
-            joined = torch.cat([grad.reshape(-1) for grad in grads]).mul_(self.weight)
-            parts = self.ranks.sum(joined).split([grad.numel() for grad in grads])
-            for grad, part in zip(grads, parts, strict=True):
-                grad.copy_(part.view_as(grad))
-        self.optimizer.step()
-
-    def step_without_rows(self) -> None:
-        """Where none of the rows is this rank's."""
-        for op in self.ops:
-            op.grads = dict_of(op, "grads")  # a learner's own may have none before its backward
-            for key, param in op.params.items():
-                if op.grads.get(key) is None:
-                    op.grads[key] = torch.empty_like(param)
-                op.grads[key].zero_()  # times a weight of 0, nan would stay
-        self.step()
-
-    def _grads(self) -> list[Tensor]:
-        found = [dict_of(op, "grads").get(key) for op in self.ops for key in op.params]
-        return [grad for grad in found if grad is not None]  # one that lacks the optimizer names
-
-
 def mark_of(tensors: list[Tensor]) -> int:
-    """A number that other bits leave as it is but once in 2**31 times: their sum modulo a prime."""
+    """All bits, as the sum of their words modulo a prime: one in 2**31 others have the same."""
     total = 0
     for tensor in tensors:
         word = torch.uint8 if tensor.element_size() % 4 else torch.int32
@@ -249,6 +219,8 @@ def launched() -> tuple[int, int]:
     """
     count = _number("WORLD_SIZE", 1) if os.environ.get("WORLD_SIZE") else 1
     if count == 1:
+        if os.environ.get("RANK", "0") not in ("", "0"):
+            raise ValueError(f"RANK is {os.environ['RANK']!r:.80}, wanted a WORLD_SIZE above it")
         return 0, 1
     if missing := [name for name in LAUNCHED if not os.environ.get(name)]:
         raise ValueError(f"WORLD_SIZE is {count}, wanted {' and '.join(missing)} to be set too")
@@ -272,15 +244,34 @@ def _open(rank: int, count: int, device: torch.device) -> None:
     who, seconds = f"rank {rank} of {count}", _seconds()
     backend = "nccl" if device.type == "cuda" else "gloo"
     wait = timedelta(seconds=seconds)
+    store: Any = None
     try:
         store, *_ = next(dist.rendezvous("env://", timeout=wait if rank == 0 else wait / 2))
         store.set_timeout(wait)  # to find it, torch tries twice
         store = dist.PrefixStore(f"opnet/{os.environ.get(ATTEMPT, '0')}", store)
+        store.set(_came(rank), "")
         dist.init_process_group(backend, timeout=wait, store=store, rank=rank, world_size=count)
     except RuntimeError as error:
-        said = " ".join(str(error).split())[:200]
-        raise RuntimeError(f"{who}: no group with the others in {seconds:g} s: {said}") from error
+        why = _absent(store, rank, count) or " ".join(str(error).split())[:200]
+        raise RuntimeError(f"{who}: no group with the others in {seconds:g} s: {why}") from error
     atexit.register(_close)
+
+
+def _absent(store: Any, rank: int, count: int) -> str:
+    """Who has not come; nothing where that is not to be known."""
+    others = [other for other in range(count) if other != rank]
+    try:
+        absent = [other for other in others if store and not store.check([_came(other)])]
+    except RuntimeError:  # who held the store is gone
+        absent = []
+    if not store and count == 2:
+        absent = others
+    ranks = ", ".join(map(str, absent))
+    return f"rank{'s' * (len(absent) > 1)} {ranks} not there" if absent else ""
+
+
+def _came(rank: int) -> str:
+    return f"came/{rank}"
 
 
 def _seconds() -> float:

@@ -9,14 +9,16 @@ class Calls:
     """Those with an on_epoch_end are `lookers`, who come between two epochs, or `readers`.
 
     A reader is told of an epoch when its numbers are read, with those of many others: only who
-    reads nothing but histories, and only where the epochs beyond a stop of his `can_drop` out.
+    reads nothing but histories, and only where the epochs beyond a stop of his `can_drop` out. On
+    several ranks a learner's own is no reader: it may stop on one, and they ask after each epoch.
     """
 
     def __init__(self, runner: Any, callbacks: list[Any], can_drop: bool) -> None:
         self.runner, self.callbacks = runner, callbacks
         called = [callback for callback in callbacks if hasattr(callback, "on_epoch_end")]
-        self.readers = [c for c in called if can_drop and reads_only_histories(c)]
-        self.lookers = [c for c in called if not (can_drop and reads_only_histories(c))]
+        known = [c for c in called if of_house(c) or not runner.ranks.several]
+        self.readers = [c for c in known if can_drop and reads_only_histories(c)]
+        self.lookers = [c for c in called if c not in self.readers]
         self.pause = min([every(looker) for looker in self.lookers], default=math.inf)
         self.looked: list[Any] = []
         self.nobody_acts = all(map(only_looks, self.lookers))
@@ -69,4 +71,8 @@ def reads_only_histories(callback: Any) -> bool:
 
 def only_looks(callback: Any) -> bool:
     """Whether it changes nothing that an epoch computes with, as those of this house."""
-    return type(callback).__module__.startswith("runners.") or reads_only_histories(callback)
+    return of_house(callback) or reads_only_histories(callback)
+
+
+def of_house(callback: Any) -> bool:
+    return type(callback).__module__.startswith("runners.")

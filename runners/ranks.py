@@ -11,12 +11,13 @@ from opnet import parallel
 from opnet.blocks import is_rowwise
 from opnet.data import Batch, Rows, batch_of, drawn_rows, fresh_generator, mini_batches
 from opnet.errors import joined
-from opnet.parallel import Ranks, Shared, mark_of
+from opnet.parallel import Ranks, mark_of
 from opnet.rows import Source
+from opnet.shared import Shared
 from opnet.tensors import described
 from opnet.walk import attributes, leaf_ops, state
 
-from .calls import every
+from .calls import every, of_house
 from .replays import Plan
 from .resume import told_of
 from .sound import takes_memory
@@ -70,8 +71,12 @@ class Share:
         if not self.ranks.several:
             return
         settings = self._parts(hooks) | {key: told(value) for key, value in asked.items()}
-        settings["generator's seed or state"] = generator and told(generator.get_state())
-        self._compare(settings | {"data": [_told_of_rows(rows) for rows in self.all_rows]})
+        if generator:
+            seed, state = generator.initial_seed(), told(generator.get_state())
+            settings["generator"] = {"seed": seed, "state": state}
+        for name, rows in zip(("train_set", "dev_set"), self.all_rows, strict=True):
+            settings[name] = dict(zip("Xy", _told_of_rows(rows), strict=True))
+        self._compare(settings)
 
     def check_found(self, resumable: Any) -> None:
         """ValueError where not all ranks have found the same run to go on with."""
@@ -85,7 +90,7 @@ class Share:
             "optimizer.lr": told(getattr(runner.optimizer, "lr", None)),
             "epochs trained": len(runner.train_loss),
             "params": [described(tensor) for tensor in state(runner.model)],
-            "callbacks": [{"class": type(h).__name__, "called_every": every(h)} for h in hooks],
+            "callbacks": [_told_of_callback(hook) for hook in hooks],
         }
 
     def _compare(self, settings: dict[str, Any]) -> None:
@@ -160,6 +165,13 @@ class Share:
 
     def _mean_score(self, predicts: Tensor, labels: Tensor) -> Tensor:
         return self._scores(predicts, labels).mean()
+
+
+def _told_of_callback(hook: Any) -> dict[str, Any]:
+    """What says when it is called, and, of this house's own, when it ends the run."""
+    ends = of_house(hook) and hasattr(hook, "stopped_epoch")
+    about = told(hook) if ends else {"class": type(hook).__name__}
+    return about | {"called_every": every(hook)}
 
 
 def _told_of_rows(rows: Rows) -> list[Any]:

@@ -35,6 +35,7 @@ LEVELS = [
         "captured",
         "walks",
         "parallel",
+        "shared",
     }
     | {"checkpoint", "paddle"},
     {"losses", "cross_entropy"},
@@ -43,7 +44,7 @@ LEVELS = [
     {"gradcheck", "bridge", "tracing", "tracking", "plots"},
     {"testing", "__main__"},
 ]
-KNOW_NO_CLASS = {"walk", "step", "checkpoint", "gradcheck", "parallel"} | {
+KNOW_NO_CLASS = {"walk", "step", "checkpoint", "gradcheck", "parallel", "shared"} | {
     *("recorded", "captured", "walks")
 }
 LAYER_FAMILIES = {*LEVELS[2], *LEVELS[4], "models"}

@@ -23,6 +23,7 @@ def test_ranks_that_do_not_come_are_waited_for_in_vain_for_as_long_as_was_said()
         assert ends[here].code == 1
         assert ends[here].error.startswith(
             f"RuntimeError: rank {here} of 2: no group with the others in {IN_VAIN:g} s: "
+            f"rank {away} not there"
         )
         assert "\n" not in ends[here].error
         assert ends[here].seconds < IN_VAIN + MARGIN
@@ -38,8 +39,8 @@ def test_ranks_that_do_not_come_are_waited_for_in_vain_for_as_long_as_was_said()
         ("MASTER_PORT", "abc", "MASTER_PORT is 'abc', wanted a whole number from 1 to 65535"),
         ("WORLD_SIZE", "-3", "WORLD_SIZE is '-3', wanted a whole number from 1"),
         ("WORLD_SIZE", "0", "WORLD_SIZE is '0', wanted a whole number from 1"),
-        ("WORLD_SIZE", "", None),
-        ("WORLD_SIZE", "1", None),
+        ("WORLD_SIZE", "", "RANK is '1', wanted a WORLD_SIZE above it"),
+        ("WORLD_SIZE", "1", "RANK is '1', wanted a WORLD_SIZE above it"),
         *(
             ("OPNET_TIMEOUT", value, f"OPNET_TIMEOUT is {value!r}, wanted seconds from 0.001 to")
             for value in ("0", "soon", "nan", "inf", "1e20")
@@ -50,9 +51,14 @@ def test_the_variables_of_a_launcher_are_looked_at(monkeypatch, name, value, sai
     launched = {"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}
     for key, text in (launched | {name: value}).items():
         monkeypatch.setenv(key, text)
-    if said is None:  # one process
-        assert rank() == 0
-        assert not joined(torch.device("cpu")).several
-        return
     with pytest.raises(ValueError, match=re.escape(said)):
         joined(torch.device("cpu"))
+
+
+@pytest.mark.parametrize("count", ["", "1"])
+@pytest.mark.parametrize("number", ["", "0"])
+def test_a_launcher_of_one_process_starts_no_group(monkeypatch, count, number):
+    monkeypatch.setenv("WORLD_SIZE", count)
+    monkeypatch.setenv("RANK", number)
+    assert rank() == 0
+    assert not joined(torch.device("cpu")).several

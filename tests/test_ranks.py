@@ -206,6 +206,10 @@ class Begins:
         self.on_train_begin, self.called_every = action, called_every
 
 
+def hooks(first=None, patience=50):
+    return [first or Begins(), EarlyStopping(patience)]
+
+
 UNLIKE = {  # a runner and what it is trained with on rank 1; on rank 0 all is as usual
     "optimizer.init_lr is 0.5, rank 0 has 0.05": ({"lr": 0.5}, {}),
     "optimizer.class is 'BatchGD', rank 0 has 'Adam'": ({"rule": BatchGD}, {}),
@@ -214,14 +218,19 @@ UNLIKE = {  # a runner and what it is trained with on rank 1; on rank 0 all is a
     "keep is 'last', rank 0 has 'best_score'": ({}, {"keep": "last"}),
     "batch_size is 9, rank 0 has 32": ({}, {"batch_size": 9}),
     "schedule is StepDecay, rank 0 has None": ({}, {"schedule": StepDecay(0.1, 2)}),
-    "callbacks[0].class is 'EarlyStopping', rank 0": ({}, {"callbacks": [EarlyStopping(1)]}),
-    "callbacks[0].called_every is 3, rank 0 has 1": ({}, {"callbacks": [Begins(called_every=3)]}),
+    "callbacks[0].class is 'EarlyStopping', rank 0": ({}, {"callbacks": hooks(EarlyStopping(1))}),
+    "callbacks[0].called_every is 3, rank 0 has 1": (
+        {},
+        {"callbacks": hooks(Begins(called_every=3))},
+    ),
     "optimizer.lr is 0.5, rank 0 has 0.05": ({}, {"before": set_rate}),
-    "optimizer.lr is 0.5, rank 0": ({}, {"callbacks": [Begins(set_rate)]}),
+    "optimizer.lr is 0.5, rank 0": ({}, {"callbacks": hooks(Begins(set_rate))}),
     "epochs trained is 1, rank 0 has 0": ({}, {"before": note_an_epoch}),
-    "data[0][0] is 'float32 [203, 2]": ({}, {"seed": 1}),
-    "data[1][0] is 'float32 [100, 2]": ({}, {"dev_rows": 100}),
-    "generator's seed or state is": ({}, {"generator": 4}),
+    "train_set.X is 'float32 [203, 2]": ({}, {"seed": 1}),
+    "dev_set.X is 'float32 [100, 2]": ({}, {"dev_rows": 100}),
+    "generator.seed is 4, rank 0 has 3; generator.state is": ({}, {"generator": 4}),
+    "save_dir is 'elsewhere', rank 0 has None": ({}, {"save_dir": "elsewhere"}),
+    "callbacks[1].patience is 2, rank 0 has 50": ({}, {"callbacks": hooks(patience=2)}),
 }
 REFUSED = {  # on every rank
     "BatchNorm 'BatchNorm_1' takes rows together, wanted each": {"model": [BatchNorm, 5]},
@@ -241,7 +250,7 @@ def refused():
 
 
 def _said(made, how):
-    usual = {"num_epochs": 2, "log_epochs": 0, "generator": 3, "callbacks": [Begins()]}
+    usual = {"num_epochs": 2, "log_epochs": 0, "generator": 3, "callbacks": hooks()}
     usual["batch_size"] = 32
     made, how = dict(made), usual | how
     if isinstance(made.get("model"), list):

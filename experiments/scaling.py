@@ -14,7 +14,7 @@ from typing import Any
 
 from experiments import cli, flags
 from experiments.rows import Outcome
-from experiments.scaling_model import ASSUMED, DEV_ROWS, Model, Way, fitted, table
+from experiments.scaling_model import ASSUMED, DEV_ROWS, Model, Way, fitted, furthest, table
 
 MORE = (2, 4, 8, 16, 64, 256)  # ranks to predict
 USUAL = {"rows": 1_000_000, "hidden": 256, "rounds": 5}
@@ -46,12 +46,12 @@ def main(settings: argparse.Namespace) -> Outcome:
     talks = {key: _median(found, two, key) for key in ("few", "many")}
     model = fitted(epochs, talks, found[0][one]["numbers"], cores)
 
-    load = f"load {os.getloadavg()[0]:.1f}, medians of {settings.rounds} rounds, ms"
+    load = f"load {os.getloadavg()[0]:.1f}, medians, rounds: {settings.rounds}, ms"
     print(f"{rows:,} + {DEV_ROWS:,} rows x 20, hidden {settings.hidden}, {cores} cores, {load}\n")
     print(table(("ranks", "threads", "rows", "epoch", "model"), _compared(epochs, model, cores)))
     print(f"\n2 ranks of one thread are {epochs[one] / epochs[two]:.2f} times as fast as 1 of one,")
     print(f"and {epochs[threads] / epochs[two]:.2f} times as fast as 1 of two threads.")
-    print(f"\n{model}\n{ASSUMED}\n")
+    print(f"\n{model}\nat most {furthest(epochs, model, cores):.0%} off here. {ASSUMED}\n")
     print(table(("ranks", "epoch", "times", "of ideal", "talking"), _predicted(rows, model)))
     return Outcome()
 

@@ -85,6 +85,12 @@ def fitted(epochs: dict[Way, float], talks: dict[str, float], numbers: int, core
     return model._replace(crowding=float(np.median(crowded)) if crowded else 1.0)
 
 
+def furthest(epochs: dict[Way, float], model: Model, cores: int) -> float:
+    """By which part of a measured epoch of one thread the model misses it, at most."""
+    ways = [way for way in epochs if way.threads == 1]
+    return max(abs(model.epoch(w.rows, w.ranks, cores) / epochs[w] - 1) for w in ways)
+
+
 def table(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> str:
     lines = [head, *rows]
     return "\n".join("".join(f"{cell!s:>12}" for cell in line) for line in lines)

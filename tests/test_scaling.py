@@ -5,7 +5,7 @@ import argparse
 import pytest
 
 from experiments.scaling import measured
-from experiments.scaling_model import DEV_ROWS, MANY, TALKS, Model, Way, fitted, work
+from experiments.scaling_model import DEV_ROWS, MANY, TALKS, Model, Way, fitted, furthest, work
 
 WAYS = [Way(ranks, 1, rows) for ranks in (1, 2, 4) for rows in (1_000_000, 125_000)]
 RIGHT = Model(fixed=0.002, per_row=1e-6, step=2e-4, per_number=1e-9, numbers=5_633, crowding=1.3)
@@ -18,6 +18,9 @@ def test_the_numbers_of_a_model_are_found_again_from_what_it_predicts(cores):
     epochs[Way(1, 2, 1_000_000)] = 99.0  # two threads: not what the model is of
     found = fitted(epochs, TALKED, RIGHT.numbers, cores)
     assert found == pytest.approx(RIGHT._replace(crowding=1.3 if cores < 4 else 1.0))
+    assert furthest(epochs, found, cores) == pytest.approx(0, abs=1e-9)
+    epochs[WAYS[0]] *= 2
+    assert furthest(epochs, found, cores) == pytest.approx(0.5)
 
 
 def test_one_rank_does_not_talk_and_many_only_talk():

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from runners import RunnerV2_1, Snapshots
 
 NOISES = (0.0, 0.2, 0.5)
+MOST_DRAWN = 1000  # rows of the data: of more, one class covers the other
 MARKS = (("#e4007f", "o"), ("#1f4e79", "x"))  # of class 0 and class 1
 FRAMES, SNAPSHOTS = 60, 1000  # of the film, at most, and those that it chooses from
 
@@ -30,7 +31,7 @@ def data(rows: int, seed: int) -> "Figure":
     drawing, panels = plots.figure(1, len(NOISES), width=9.6, height=3.0)
     limits = {"xlim": (-2.8, 3.8), "ylim": (-2.3, 2.8)}
     for axes, noise in zip(panels, NOISES, strict=True):
-        X, y = make_moons(rows, noise=noise, seed=seed)
+        X, y = make_moons(min(rows, MOST_DRAWN), noise=noise, seed=seed)
         for label, (color, marker) in enumerate(MARKS):
             points = X[y.flatten() == label].T
             axes.scatter(*points, s=8, c=color, marker=marker, lw=0.6, label=f"y = {label}")

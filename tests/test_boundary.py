@@ -102,6 +102,14 @@ def test_an_estimator_of_any_classes(estimator, names, moons):
     assert Display.from_estimator(estimator, classes=["a", "b"]).classes == ["a", "b"]
 
 
+def test_of_many_rows_some_are_drawn_and_all_are_judged():
+    X = torch.linspace(-3, 3, 4000).view(-1, 2)
+    display = Display.from_predict(step, {"train": [X, (X[:, :1] > 0.01).float()]})
+    drawn, said = display.ax_.collections[2], display.ax_.get_legend().get_texts()[0].get_text()
+    assert torch.equal(torch.as_tensor(drawn.get_offsets().data), X[::2].double())
+    assert said == f"train, 1 in 2: accuracy {display.scores['train']:.3f}"
+
+
 def test_markers_rings_and_scores(moons):
     display = Display.from_predict(step, moons)
     _, _, *sets, rings = display.ax_.collections

@@ -13,6 +13,7 @@ from ..errors import check_count, check_number
 from ..tensors import as_tensor, first_of
 
 HISTORIES = ("train_scores", "train_loss", "dev_scores", "dev_loss")
+MOST_DRAWN = 1000  # rows of a set: of more, marks cover each other and the boundary
 ROUNDING = 1e-4  # a sum of exponentials may leave a probability so far beyond 1
 
 _LIKE = torch.empty(0)
@@ -244,3 +245,13 @@ def check_points(who: str, points: Any) -> None:
         fits = False
     if not fits:
         raise ValueError(f"{who} is {points!r}, wanted points (x1, x2)")
+
+
+def steps_through(rows: Tensor) -> int:
+    """The smallest k with which every k-th row makes at most MOST_DRAWN."""
+    return max(1, -(-len(rows) // MOST_DRAWN))
+
+
+def thinned(*parts: Tensor) -> list[Tensor]:
+    """Every k-th row of each."""
+    return [part[:: steps_through(part)] for part in parts]

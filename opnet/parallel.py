@@ -142,7 +142,7 @@ class Ranks:
 
     def _unsaid(self, heard: dict[int, tuple[str, str]], error: RuntimeError) -> str:
         """What is to be thought where nobody gives a cause: who is silent, or that all wait."""
-        late = "timed out" in str(error).lower()
+        late = _is_late(error)
         silent = [str(rank) for rank in range(self.count) if rank not in {*heard, self.rank}]
         if silent:
             who = f"rank {silent[0]}" if len(silent) == 1 else f"one of ranks {', '.join(silent)}"
@@ -252,26 +252,30 @@ def _open(rank: int, count: int, device: torch.device) -> None:
         store.set(_came(rank), "")
         dist.init_process_group(backend, timeout=wait, store=store, rank=rank, world_size=count)
     except RuntimeError as error:
-        why = _absent(store, rank, count) or " ".join(str(error).split())[:200]
+        said = " ".join(str(error).split())[:200]
+        why = f"{_absent(store, rank, count)}: {said}" if _is_late(error) else said
         raise RuntimeError(f"{who}: no group with the others in {seconds:g} s: {why}") from error
     atexit.register(_close)
 
 
 def _absent(store: Any, rank: int, count: int) -> str:
-    """Who has not come; nothing where that is not to be known."""
-    others = [other for other in range(count) if other != rank]
+    """Who has not come, by the store; of two it is the other one where there is no store either."""
+    absent = [other for other in range(count) if other != rank]
     try:
-        absent = [other for other in others if store and not store.check([_came(other)])]
+        absent = [other for other in absent if not (store and store.check([_came(other)]))]
     except RuntimeError:  # who held the store is gone
-        absent = []
-    if not store and count == 2:
-        absent = others
-    ranks = ", ".join(map(str, absent))
-    return f"rank{'s' * (len(absent) > 1)} {ranks} not there" if absent else ""
+        store = None
+    if len(absent) > 1 and not store:
+        return "some are not there"
+    return f"not there: {', '.join(f'rank {other}' for other in absent) or 'one that had come'}"
 
 
 def _came(rank: int) -> str:
     return f"came/{rank}"
+
+
+def _is_late(error: RuntimeError) -> bool:
+    return any(words in str(error).lower() for words in ("timed out", "timeout"))
 
 
 def _seconds() -> float:

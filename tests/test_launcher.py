@@ -23,7 +23,7 @@ def test_ranks_that_do_not_come_are_waited_for_in_vain_for_as_long_as_was_said()
         assert ends[here].code == 1
         assert ends[here].error.startswith(
             f"RuntimeError: rank {here} of 2: no group with the others in {IN_VAIN:g} s: "
-            f"rank {away} not there"
+            f"not there: rank {away}: "
         )
         assert "\n" not in ends[here].error
         assert ends[here].seconds < IN_VAIN + MARGIN

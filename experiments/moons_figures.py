@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from opnet import make_moons, plots
+from opnet.plots.drawable import MOST_DRAWN
 
 if TYPE_CHECKING:
     from matplotlib.animation import FuncAnimation
@@ -11,7 +12,6 @@ if TYPE_CHECKING:
     from runners import RunnerV2_1, Snapshots
 
 NOISES = (0.0, 0.2, 0.5)
-MOST_DRAWN = 1000  # rows of the data: of more, one class covers the other
 MARKS = (("#e4007f", "o"), ("#1f4e79", "x"))  # of class 0 and class 1
 FRAMES, SNAPSHOTS = 60, 1000  # of the film, at most, and those that it chooses from
 

@@ -1,6 +1,7 @@
 """Where numbers go bad: rows go through a model once more, without an update, and are watched."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -31,7 +32,7 @@ def first_bad_output(
         if does == "gives" and _is_bad(tensors):
             found.append(f"at the output of {name!r}")
 
-    with untouched(model, loss_fn):  # which also takes the watchers off again
+    with untouched(model, loss_fn), _until(found):  # the first also takes the watchers off again
         for name, op in named_ops(model).items():
             _watch(op, "forward", partial(look, name))
         for block in blocks(X, y, size or X.shape[-2]):
@@ -60,7 +61,7 @@ def first_bad_gradient(
             is_its = "of {!r}" if does == "gives" else "that {!r} is given"
             found.append(f"in the gradient {is_its.format(name)}")
 
-    with untouched(model, loss_fn):
+    with untouched(model, loss_fn), _until(found):
         set_training(every_part(model, loss_fn), True)
         for name, op in named_ops(model).items():
             for grad in dict_of(op, "grads").values():
@@ -73,6 +74,16 @@ def first_bad_gradient(
             if found:
                 break
     return found[0] if found else None
+
+
+@contextmanager
+def _until(found: list[str]) -> Iterator[None]:
+    """An op behind one that is bad may raise at what it is given: by then it is found."""
+    try:
+        yield
+    except Exception:
+        if not found:
+            raise
 
 
 def _watch(op: Any, rule: str, look: Look) -> None:

@@ -141,15 +141,14 @@ class Ranks:
         return f"train: rank {self.rank} of {self.count} cannot go on: {'; '.join(causes)}"
 
     def _unsaid(self, heard: dict[int, tuple[str, str]], error: RuntimeError) -> str:
-        """What is to be thought where nobody gives a cause: who is silent, or that all wait."""
-        late = _is_late(error)
+        """What is to be thought where nobody says why: one is silent, or all do other things."""
         silent = [str(rank) for rank in range(self.count) if rank not in {*heard, self.rank}]
         if silent:
             who = f"rank {silent[0]}" if len(silent) == 1 else f"one of ranks {', '.join(silent)}"
+            late = _is_late(error)
             return f"{who} {'has not answered in time' if late else 'has ended without a word'}"
-        if late:
-            return "each waits for another, wanted the same calls on every rank"
-        return " ".join(str(error).split())[:200]
+        said = " ".join(str(error).split())[:200]
+        return f"no rank has said why, wanted the same calls on each: {said}"
 
     def _say(self, text: str) -> None:
         """To whom it concerns: how often this rank has talked, and why it ends."""
@@ -219,8 +218,8 @@ def launched() -> tuple[int, int]:
     """
     count = _number("WORLD_SIZE", 1) if os.environ.get("WORLD_SIZE") else 1
     if count == 1:
-        if os.environ.get("RANK", "0") not in ("", "0"):
-            raise ValueError(f"RANK is {os.environ['RANK']!r:.80}, wanted a WORLD_SIZE above it")
+        if os.environ.get("RANK") and _number("RANK", 0):
+            raise ValueError(f"RANK is {os.environ['RANK']}, wanted a WORLD_SIZE above it")
         return 0, 1
     if missing := [name for name in LAUNCHED if not os.environ.get(name)]:
         raise ValueError(f"WORLD_SIZE is {count}, wanted {' and '.join(missing)} to be set too")

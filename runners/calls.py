@@ -1,7 +1,9 @@
 """When the callbacks of a run are called."""
 
 import math
+import operator
 from collections.abc import Sequence
+from itertools import compress
 from typing import Any
 
 
@@ -16,12 +18,16 @@ class Calls:
     def __init__(self, runner: Any, callbacks: list[Any], can_drop: bool) -> None:
         self.runner, self.callbacks = runner, callbacks
         called = [callback for callback in callbacks if hasattr(callback, "on_epoch_end")]
-        known = [c for c in called if of_house(c) or not runner.ranks.several]
-        self.readers = [c for c in known if can_drop and reads_only_histories(c)]
-        self.lookers = [c for c in called if c not in self.readers]
+        reads = [can_drop and self._may_read(callback) for callback in called]
+        self.readers = list(compress(called, reads))
+        self.lookers = list(compress(called, map(operator.not_, reads)))
         self.pause = min([every(looker) for looker in self.lookers], default=math.inf)
         self.looked: list[Any] = []
         self.nobody_acts = all(map(only_looks, self.lookers))
+
+    def _may_read(self, callback: Any) -> bool:
+        known = of_house(callback) or not self.runner.ranks.several
+        return known and reads_only_histories(callback)
 
     def due(self, done: int, last: bool) -> list[Any]:
         """Who looks at the run after so many epochs."""
@@ -34,7 +40,8 @@ class Calls:
 
     def last(self, epoch: int) -> None:
         """Call the others too: the epoch has turned out to be the last one."""
-        others = [looker for looker in self.lookers if looker not in self.looked]
+        looked = {id(looker) for looker in self.looked}
+        others = [looker for looker in self.lookers if id(looker) not in looked]
         self._call("on_epoch_end", others, epoch)
 
     def read(self, epoch: int) -> None:

@@ -8,10 +8,12 @@ from typing import Any
 
 from opnet.data import Rows
 from opnet.nonfinite import first_bad_gradient, first_bad_output
+from opnet.parallel import RankError
 
 from .snapshots import Snapshot, set_weights
 
 NUMBERS = ("train loss", "dev loss", "train score", "dev score")
+FAILED, LOST = "", "where it went bad could not be found"
 _log = logging.getLogger(__name__)
 
 
@@ -35,10 +37,15 @@ def _cause(run: Any, epoch: Any, on_train: bool) -> str:
     for snapshot, first_bad, rows in _places(run, epoch, on_train):
         set_weights(model, snapshot)
         look = partial(first_bad, model, loss_fn, *rows, min(sizes, default=None))
-        found = run.ranks.gather(_tried(look))
+        try:
+            found = run.ranks.gather(_tried(look))
+        except RankError:  # one that has more to look through is late: that is no reason of its own
+            return LOST
         if any(found):
             rank, where = next((rank, where) for rank, where in enumerate(found) if where)
             return f"first {where}" + ("" if all(found) else f" on rank {rank}")
+        if FAILED in found:
+            return LOST
     return "the output of every op is finite"
 
 
@@ -55,9 +62,9 @@ def _places(
 
 
 def _tried(look: Callable[[], str | None]) -> str | None:
-    """What is found. A search that fails must not take the place of what it is for."""
+    """What is found, or FAILED: a search that raises must not take the place of what it is for."""
     try:
         return look()
     except Exception as error:
-        _log.debug("train: nothing found: %s: %s", type(error).__name__, error)
-        return None
+        _log.debug("train: no search: %s: %s", type(error).__name__, error)
+        return FAILED

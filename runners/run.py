@@ -77,6 +77,7 @@ class Run:
         self.epochs_before = len(runner.train_loss)
         self.unread: list[Epoch] = []
         self.epochs_read, self.read_at = 0, time.monotonic()
+        self.stopped_by_reader = False
         self.last = best.kept.snapshot
         elements = sum(tensor.numel() for tensor in self.last.tensors())
         pause = 1 if self.observe else self.calls.pause
@@ -106,8 +107,9 @@ class Run:
         if resumable:
             resumable.begin(self)
         with held_back(resumable is not None or self.ranks.several) as interrupted:
+            (stop,) = self.ranks.any(self.runner.stop)
             for epoch in range(self.epochs_read, self.log.num_epochs):
-                if self.runner.stop:
+                if stop:
                     break
                 self._epoch_and_after(epoch)
                 due = resumable is not None and resumable.due(epoch + 1)
@@ -116,11 +118,12 @@ class Run:
                 late, due, leaving, stop = self.ranks.any(*asked)
                 if late or due or leaving or stop:
                     self.read()
-                if stop or self.runner.stop:  # by who has just been told, on all ranks alike
+                stop = stop or self.stopped_by_reader  # who stops all ranks alike
+                if stop:
                     self.runner.stop = True
                     self.calls.last(self.epochs_read - 1)
                 if resumable and (due or leaving):
-                    resumable.save(self, self.epochs_read, ended=self.runner.stop)
+                    resumable.save(self, self.epochs_read, ended=stop)
                 if leaving:
                     done = f"after epoch {self.epochs_read}/{self.log.num_epochs}"
                     saved = ", which is saved: resume goes on from it" if resumable else ""
@@ -152,8 +155,11 @@ class Run:
     def _tell(self) -> None:
         """Call who reads. If the epoch is the last one, what has run beyond never was."""
         beyond, self.unread = self.unread, []
+        asked, self.runner.stop = self.runner.stop, False  # from elsewhere, for after this epoch
         self.calls.read(self.epochs_read - 1)
-        if not self.runner.stop:
+        self.stopped_by_reader = self.runner.stop
+        self.runner.stop |= asked
+        if not self.stopped_by_reader:
             self.unread = beyond
         elif beyond:
             self.best.put(self.last)
@@ -233,7 +239,7 @@ class Run:
             self.unread.pop(0)  # only now: an interrupt in between loses nothing
             if self.calls.readers:
                 self._tell()
-                if self.runner.stop:
+                if self.stopped_by_reader:
                     break
         if self.replays:
             self.replays.rewind()

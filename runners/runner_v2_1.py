@@ -152,7 +152,7 @@ class RunnerV2_1:
         recorded = planned()
         made_of = {"keep": keep, "batch_size": batch_size, "block_size": block_size}
         lasting = {"num_epochs": num_epochs, "save_every": save_every, "resume": resume}
-        asked = made_of | lasting | {"schedule": schedule, "save_dir": save_dir and str(save_dir)}
+        asked = made_of | lasting | {"schedule": schedule, "save_dir": _named(save_dir)}
         share.check_alike(hooks, generator if split else None, asked)
         if num_epochs == 0 and not resume:
             return
@@ -291,3 +291,7 @@ class RunnerV2_1:
             said = str(error).removeprefix(f"{who}: ")  # rows that are read know whose they are
             raise kind(f"{who}: {said}") from error
         return [X, labels], predicted
+
+
+def _named(directory: str | Path | None) -> str | None:
+    return None if directory is None else str(Path(directory))

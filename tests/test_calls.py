@@ -1,6 +1,7 @@
 """When callbacks are called, and that nothing of a run depends on it."""
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -18,7 +19,9 @@ from opnet import (
     Sequential,
     accuracy,
 )
+from opnet.parallel import Ranks
 from runners import EarlyStopping, RunnerV2_1, run
+from runners.calls import Calls
 
 STEPS = ("eager", "captured")
 
@@ -212,3 +215,15 @@ def test_all_come_to_their_end_also_after_one_that_fails(make):
     with pytest.raises(ValueError, match=r"^a\nValueError: b$"):  # with its note
         make(num_epochs=2, callbacks=callbacks)
     assert ended == ["a", "b", "c"]
+
+
+class Reading(EarlyStopping):
+    reads_only_histories = True
+
+
+def test_on_several_ranks_only_who_is_known_reads_many_epochs_together():
+    known, learners = EarlyStopping(1), Reading(1)
+    for count, readers in ((1, [known, learners]), (2, [known])):
+        runner = SimpleNamespace(ranks=Ranks(0, count), stop=False)
+        calls = Calls(runner, [known, learners], True)
+        assert (calls.readers, calls.lookers) == (readers, [learners] * (count - 1))

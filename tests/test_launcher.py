@@ -39,8 +39,8 @@ def test_ranks_that_do_not_come_are_waited_for_in_vain_for_as_long_as_was_said()
         ("MASTER_PORT", "abc", "MASTER_PORT is 'abc', wanted a whole number from 1 to 65535"),
         ("WORLD_SIZE", "-3", "WORLD_SIZE is '-3', wanted a whole number from 1"),
         ("WORLD_SIZE", "0", "WORLD_SIZE is '0', wanted a whole number from 1"),
-        ("WORLD_SIZE", "", "RANK is '1', wanted a WORLD_SIZE above it"),
-        ("WORLD_SIZE", "1", "RANK is '1', wanted a WORLD_SIZE above it"),
+        ("WORLD_SIZE", "", "RANK is 1, wanted a WORLD_SIZE above it"),
+        ("WORLD_SIZE", "1", "RANK is 1, wanted a WORLD_SIZE above it"),
         *(
             ("OPNET_TIMEOUT", value, f"OPNET_TIMEOUT is {value!r}, wanted seconds from 0.001 to")
             for value in ("0", "soon", "nan", "inf", "1e20")

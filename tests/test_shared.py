@@ -8,6 +8,7 @@ from test_ranks import PATIENCE, a_runner, drawn, moons
 from opnet import BatchGD, Linear, Logistic, Sequential
 from opnet.parallel import rank
 from opnet.walk import state
+from runners import EarlyStopping
 
 
 class Broadcasting(Linear):
@@ -44,6 +45,37 @@ class Dirty(Linear):
             grad.fill_(torch.nan)
 
 
+class Partial(Ungraded):
+    """It has gradients of W only."""
+
+    rowwise = True
+
+    def backward_params(self, grads):
+        Linear.backward_params(self, grads)
+        self.grads.pop("b", None)
+
+
+class Nothing(Partial):
+    """It says so by None."""
+
+    rowwise = True
+
+    def backward_params(self, grads):
+        super().backward_params(grads)
+        self.grads["b"] = None
+
+
+class Expanded(Linear):
+    """One number stands for all units."""
+
+    rowwise = True
+
+    def backward_params(self, grads):
+        self.grads.pop("b", None)
+        super().backward_params(grads)
+        self.grads["b"] = self.grads["b"].mean(dim=1, keepdim=True).expand(1, 5)
+
+
 class Skipping:
     """p = p - lr dL/dp for each gradient that there is."""
 
@@ -53,7 +85,8 @@ class Skipping:
     def step(self):
         for layer in self.model.layers:
             for key, grad in layer.grads.items():
-                layer.params[key].sub_(self.lr * grad)
+                if grad is not None:
+                    layer.params[key].sub_(self.lr * grad)
 
 
 def net(kind):
@@ -71,7 +104,15 @@ def trained(kind, rule=BatchGD, **how):
 
 
 @pytest.mark.parametrize(
-    ("kind", "rule"), [(Broadcasting, BatchGD), (Ungraded, Skipping), (Dirty, BatchGD)]
+    ("kind", "rule"),
+    [
+        (Broadcasting, BatchGD),
+        (Expanded, BatchGD),
+        (Dirty, BatchGD),
+        (Ungraded, Skipping),
+        (Partial, Skipping),
+        (Nothing, Skipping),
+    ],
 )
 def test_a_rank_without_rows_has_zeros_in_the_places_of_the_others(kind, rule):
     ends = on_ranks(3, trained, kind, rule)  # of two rows rank 0 has none
@@ -135,6 +176,32 @@ def test_one_that_reads_histories_stops_all(epoch):
     assert len(first.result[0]) == epoch + 1
 
 
+class StopsAt(BatchGD):
+    """As a signal would: in the middle of an epoch, on one rank."""
+
+    def step(self):
+        super().step()
+        self.steps = getattr(self, "steps", 0) + 1
+        if rank() == 1 and self.steps == 3:
+            self.runner.stop = True
+
+
+def stopped_within(patience):
+    runner = a_runner(rule=StopsAt)
+    runner.optimizer.runner = runner
+    hooks = [EarlyStopping(patience)]
+    runner.train(*moons()[:2], num_epochs=40, log_epochs=0, callbacks=hooks)
+    return len(runner.train_loss), [tensor.tolist() for tensor in state(runner.model)]
+
+
+@pytest.mark.parametrize("patience", [1, 30])
+def test_a_stop_within_an_epoch_is_one_of_all_after_it(patience):
+    first, second = on_ranks(2, stopped_within, patience)
+    assert (first.error, second.error) == ("", "")
+    assert first.result == second.result
+    assert first.result[0] == 3
+
+
 class Talks:
     def on_train_end(self, runner):
         if rank() == 1:
@@ -147,5 +214,5 @@ def talked():
 
 def test_ranks_that_wait_for_each_other_are_told_so():
     for number, end in enumerate(on_ranks(2, talked, seconds=PATIENCE)):
-        said = f"RankError: train: rank {number} of 2 cannot go on: each waits for another, wanted"
+        said = f"RankError: train: rank {number} of 2 cannot go on: no rank has said why, wanted"
         assert end.error.startswith(said)

@@ -29,7 +29,6 @@ from .drawable import (
     probabilities,
     range_of,
     sets_of,
-    steps_through,
     thinned,
     winners,
 )
@@ -58,7 +57,7 @@ class DecisionBoundary:
     most probable one, the paler the less sure, and lines part the classes. `sets` is
     {"train": [X, y], ...}, up to three, each with its marker: X [N, I], and y [N] or [N, 1], the
     class, or a column for each class. Rows that are misclassified are ringed, the legend tells the
-    accuracy of each set. Of more than a thousand rows every k-th is drawn, and the legend says so.
+    accuracy of each set. Of more than a thousand rows a thousand are drawn, and the legend says so.
 
     `xlim` and `ylim` are pairs, by default the range of the sets with a margin, without sets
     (-pi, pi). Of I > 2 features `features` are the columns to draw and `fixed`, {column: value},
@@ -223,8 +222,8 @@ class DecisionBoundary:
         colours = class_colours(len(self.classes))
         wrong: list[Tensor] = [torch.empty(0, 2)]
         for (name, (X, labels, right)), (marker, size) in zip(drawn.items(), MARKERS, strict=False):
-            one_in = steps_through(self.rows[name][0])
-            shown = f"{name}, 1 in {one_in:,}" if one_in > 1 else name
+            one_in = len(self.rows[name][0]) / max(len(X), 1)
+            shown = f"{name}, 1 in {one_in:.3g}" if one_in > 1 else name
             label = f"{shown}: accuracy {self.scores[name]:.3f}"
             look = {"marker": marker, "s": size, "edgecolors": edge, "linewidths": 0.4}
             look |= {"rasterized": marks > MANY}

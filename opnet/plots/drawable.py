@@ -247,11 +247,10 @@ def check_points(who: str, points: Any) -> None:
         raise ValueError(f"{who} is {points!r}, wanted points (x1, x2)")
 
 
-def steps_through(rows: Tensor) -> int:
-    """The smallest k with which every k-th row makes at most MOST_DRAWN."""
-    return max(1, -(-len(rows) // MOST_DRAWN))
-
-
 def thinned(*parts: Tensor) -> list[Tensor]:
-    """Every k-th row of each."""
-    return [part[:: steps_through(part)] for part in parts]
+    """MOST_DRAWN rows of each where there are more: drawn by lot, the same ones each time."""
+    rows = torch.arange(count := len(parts[0]))
+    if count > MOST_DRAWN:
+        lot = torch.Generator().manual_seed(0)
+        rows = torch.randperm(count, generator=lot)[:MOST_DRAWN].sort().values
+    return [part[rows] for part in parts]

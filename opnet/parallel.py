@@ -107,6 +107,8 @@ class Ranks:
             yield
             self.gather(None)
         except RankError:
+            if self.first:  # it may hold the store, in which the others are still reading
+                self._all_heard()
             raise
         except BaseException as error:
             self._leave(error)
@@ -123,10 +125,10 @@ class Ranks:
         """Say what has happened here; who waits for this rank is told when the group closes."""
         what = ": ".join(filter(None, [type(error).__name__, " ".join(str(error).split())]))
         self._say(f"rank {self.rank}: {what}"[:500])
-        heard = self._heard(GRACE, lambda words: len(words) == self.count)
+        heard = self._all_heard()
         if len(heard) < self.count or len({talks for talks, _ in heard.values()}) > 1:
             _close()
-            self._heard(GRACE, lambda words: len(words) == self.count)  # who holds the store waits
+            self._all_heard()  # who holds the store waits
 
     def _loss(self, error: RuntimeError) -> str:
         """Which ranks have ended, and what they have said, in one line."""
@@ -171,6 +173,9 @@ class Ranks:
         except RuntimeError:
             pass
         return words
+
+    def _all_heard(self) -> dict[int, tuple[str, str]]:
+        return self._heard(GRACE, lambda words: len(words) == self.count)
 
     def _place(self, rank: int) -> str:
         return f"opnet/{self.run}/{rank}"

@@ -22,8 +22,8 @@ class Model(NamedTuple):
     """epoch = k (fixed + per_row rows / R) + 2 (R - 1) (TALKS step + per_number numbers / R).
 
     Seconds on R ranks; in a ring each of them sends an R-th of the gradient, 2 (R - 1) times; what
-    else they tell each other are few numbers, in which only the steps count. k is 1
-    where each has a core, else R / cores times `crowding`: turns are taken, and waited for.
+    else they tell each other are few numbers, in which only the steps count. k is 1 where each has
+    a core, else R / cores times `crowding`: turns are taken, and waited for.
     """
 
     fixed: float
@@ -75,7 +75,8 @@ def fitted(epochs: dict[Way, float], talks: dict[str, float], numbers: int, core
     features = np.array([[1.0, work(way.rows, way.ranks)] for way in ways])
     weights = 1 / np.array([epochs[way] for way in ways])
     wanted = np.array([left[way] for way in ways])
-    (fixed, per_row), *_ = np.linalg.lstsq(features * weights[:, None], wanted * weights)
+    scaled = features * weights[:, None], wanted * weights
+    (fixed, per_row), *_ = np.linalg.lstsq(*scaled, rcond=None)
     if fixed < 0:  # within what the clock can tell
         fixed, per_row = 0.0, np.median(wanted / features[:, 1])
     model = model._replace(fixed=float(fixed), per_row=float(per_row))

@@ -9,12 +9,11 @@ import torch
 from torch import Tensor
 
 from .ahead import blocks
-from .op import has_halves
+from .op import HALVES, has_halves
 from .rows import Source
 from .step import evaluation, walk_back_from
 from .walk import attributes, dict_of, every_part, named_ops, set_training, untouched
 
-HALVES = ("backward_params", "backward_inputs")
 Look = Callable[[str, list[Any]], None]  # told whether a rule `takes` or `gives` these
 
 

@@ -29,7 +29,7 @@ from .walk import (
 if TYPE_CHECKING:
     from .summary import Summary
 
-_HALVES = ("backward_params", "backward_inputs")
+HALVES = ("backward_params", "backward_inputs")
 _Memory = dict[tuple[str, torch.Size], Tensor]
 
 
@@ -69,7 +69,7 @@ class Op:
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        for key, door in (("backward", door_of), *((half, half_of) for half in _HALVES)):
+        for key, door in (("backward", door_of), *((half, half_of) for half in HALVES)):
             if key in vars(cls):
                 setattr(cls, key, door(vars(cls)[key]))
 
@@ -276,6 +276,6 @@ def _class_has_halves(kind: Any) -> bool:
     for cls in kind.__mro__:
         if "backward" in vars(cls):
             return cls.__module__ == Op.__module__  # those of this file keep the two alike
-        if any(half in vars(cls) for half in _HALVES):
+        if any(half in vars(cls) for half in HALVES):
             return True
     return False

@@ -41,7 +41,9 @@ class Shared:
         for op, _ in places.values():
             op.grads = dict_of(op, "grads")  # a learner's own may have none before its backward
             op.grads.clear()
-        grads = {place: _zeros(before[place], part, self.ranks) for place, part in parts.items()}
+        grads = {
+            place: _zeros(before[place], part, self.ranks.device) for place, part in parts.items()
+        }
         for place, grad in grads.items():
             op, key = places[place]
             op.grads[key] = grad
@@ -80,9 +82,9 @@ class Shared:
             raise ValueError(f"train: gradients of rank {rank}: {'; '.join(unfit)}")
 
 
-def _zeros(before: Tensor | None, part: Tensor, ranks: Ranks) -> Tensor:
+def _zeros(before: Tensor | None, part: Tensor, device: torch.device | None) -> Tensor:
     """Like that part, in the same memory where that fits: a recording knows where it is."""
     alike = before is not None and (before.shape, before.dtype) == (part.shape, part.dtype)
     if before is None or not alike or not before.is_contiguous():
-        before = torch.empty_like(part, device=ranks.device)
+        before = torch.empty_like(part, device=device)
     return before.zero_()  # times a weight of 0, nan would stay

@@ -113,7 +113,6 @@ class Share:
         runner = self.runner
         self.optimizer: Any = runner.optimizer
         if self.ranks.several:
-            (runner.stop,) = self.ranks.any(runner.stop)
             self._compare(self._parts(hooks))
             self.ranks.copy_first(state(runner.model))
             if takes_memory(runner.optimizer):

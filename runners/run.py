@@ -108,6 +108,7 @@ class Run:
             resumable.begin(self)
         with held_back(resumable is not None or self.ranks.several) as interrupted:
             (stop,) = self.ranks.any(self.runner.stop)
+            self.runner.stop |= stop
             for epoch in range(self.epochs_read, self.log.num_epochs):
                 if stop:
                     break

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from ranks import on_ranks
+from test_ranks import drawn, moons
 
 from opnet import (
     BatchGD,
@@ -13,8 +14,6 @@ from opnet import (
     Op,
     Sequential,
     accuracy,
-    make_moons,
-    split,
 )
 from opnet.parallel import rank
 from opnet.walk import state
@@ -70,14 +69,6 @@ class BreakAt:
     def on_epoch_end(self, runner, epoch):
         if epoch == 4 and self.where in (None, rank()):
             self.culprit.broken = True
-
-
-def drawn():
-    return torch.Generator().manual_seed(5)
-
-
-def moons():
-    return split(*make_moons(307, noise=0.2, seed=0), (203, 101), seed=0)
 
 
 def job(culprit, rule):

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 from sound_ops import SlottedSquare
-from test_diagnosis import Whole, drawn, job, moons
+from test_diagnosis import Whole, job
+from test_ranks import drawn, moons
 
 from opnet import (
     BinaryCrossEntropyLoss,

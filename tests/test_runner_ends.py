@@ -7,6 +7,7 @@ import pytest
 import torch
 from book import BookLogistic, BookLoss, PlainLinear
 from recorder import Recorder, StopAt, histories, weights
+from test_diagnosis import BreakAt
 
 from opnet import (
     BatchGD,
@@ -94,14 +95,6 @@ class Overflow(Op):
         return grads
 
 
-class BreakAt:
-    def __init__(self, op, epoch):
-        self.op, self.epoch = op, epoch
-
-    def on_epoch_end(self, runner, epoch):
-        self.op.broken = epoch == self.epoch
-
-
 def test_a_loss_that_is_not_finite_names_epoch_rate_and_op(moons, tmp_path):
     culprit, recorder = Overflow(), Recorder()
     model = Sequential(Linear(2, 5, "fc1"), culprit, Linear(5, 1, "fc2"), Logistic())
@@ -113,7 +106,7 @@ def test_a_loss_that_is_not_finite_names_epoch_rate_and_op(moons, tmp_path):
             num_epochs=20,
             log_epochs=0,
             save_dir=tmp_path,
-            callbacks=[recorder, BreakAt(culprit, 4)],
+            callbacks=[recorder, BreakAt(culprit)],
         )
     assert f"the weights of epoch {runner.kept_epoch} are kept" in str(error.value)
     assert [len(history) for history in histories(runner)] == [5] * 4

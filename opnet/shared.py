@@ -41,9 +41,8 @@ class Shared:
         for op, _ in places.values():
             op.grads = dict_of(op, "grads")  # a learner's own may have none before its backward
             op.grads.clear()
-        grads = {
-            place: _zeros(before[place], part, self.ranks.device) for place, part in parts.items()
-        }
+        device = self.ranks.device
+        grads = {place: _zeros(before[place], part, device) for place, part in parts.items()}
         for place, grad in grads.items():
             op, key = places[place]
             op.grads[key] = grad
